@@ -1,0 +1,49 @@
+# vidmem: what did a diffusion model memorise of its training data?
+# Configuration, includes, the default target and the named targets; the rules are in rules/, one stage a file.
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: "config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/fetch.smk"
+include: "rules/corpus.smk"
+include: "rules/train.smk"
+include: "rules/generate.smk"
+include: "rules/controls.smk"
+include: "rules/features.smk"
+include: "rules/search.smk"
+include: "rules/score.smk"
+include: "rules/exhibits.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        collect("results/{run}/tables/{table}.csv", run=RUN, table=TABLES),
+        collect("results/{run}/figures/{figure}.png", run=RUN, figure=FIGURES),
+        collect("results/{run}/clips/{model}-{rank}.mp4", run=RUN, model=MODELS, rank=CLIP_RANKS),
+        collect("results/{run}/index/{corpus}/{kind}.faiss", run=RUN, corpus=AUDITED, kind=["content", "motion"]),
+        f"results/{RUN}/verdict.json",
+
+
+rule tables:
+    input:
+        collect("results/{run}/tables/{table}.csv", run=RUN, table=TABLES),
+
+
+rule figures:
+    input:
+        collect("results/{run}/figures/{figure}.png", run=RUN, figure=FIGURES),
+
+
+rule train_reference:
+    input:
+        collect("{folder}/{kind}/model_index.json", folder=config["train"]["output"], kind=config["train"]["models"]),
+
+
+onsuccess:
+    print(closing_message())

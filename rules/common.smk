@@ -1,0 +1,199 @@
+"""Configuration, checked and completed, and the few helpers that rules share. Standard library only."""
+
+import re
+import sys
+from pathlib import Path
+
+SCRIPTS = Path(workflow.basedir) / "workflow_scripts"
+if str(SCRIPTS) not in sys.path:
+    sys.path.insert(0, str(SCRIPTS))
+
+from vidmem.config import complete_config, load_schema
+from vidmem.errors import VidmemError
+
+try:
+    # In place: the scripts are handed this very dictionary.
+    config.update(complete_config(config, load_schema(Path(workflow.basedir) / "rules/schemas/config.schema.yaml")))
+except VidmemError as error:
+    raise WorkflowError(f"The configuration does not hold.\n{error}") from None
+
+RUN = config["run"]
+MODELS = list(config["models"])
+PROMPTED = [name for name in MODELS if config["models"][name]["kind"] == "diffusers"]
+FROM_FILES = [name for name in MODELS if config["models"][name]["kind"] == "files"]
+AUDITED = sorted({config["models"][name]["corpus"] for name in MODELS})
+SHARDS = [str(shard) for shard in range(config["shards"])]
+CLIP_RANKS = [1, 2, 3, 4]
+TABLES = ["table1_metric_validation", "table2_memorization", "copies", "filter_ablation", "corpus_status"]
+FIGURES = [
+    "fig1_gallery_text",
+    "fig2_motion_panel",
+    "fig3_image_panel",
+    "fig4_gallery_unconditional",
+    "fig5_gallery_model",
+    "fig6_score_distributions",
+    "fig9_copies",
+]
+
+
+def one_of(names):
+    """Regular expression that matches exactly these names, and nothing for none."""
+    return "|".join(re.escape(name) for name in names) or "(?!)"
+
+
+wildcard_constraints:
+    run=re.escape(RUN),
+    corpus=one_of(config["corpora"]),
+    model=one_of(MODELS),
+    set="(corpus|controls|generated)-[a-z0-9-]+",
+    shard=r"\d+",
+    rank=r"\d+",
+    kind="[a-z-]+",
+
+
+def share_of_cores():
+    """Threads of a job of which there is one a shard: all shards together fill the machine."""
+    return max(1, (workflow.cores or 1) // config["shards"])
+
+
+def digest_of(*modules):
+    """Digest of the library modules that define a number. A cheap stage carries it, so that editing them reruns it."""
+    from vidmem.sources import digest_modules
+
+    return digest_modules(SCRIPTS / "vidmem", modules)
+
+
+def corpus_of(wildcards):
+    """Corpus that a set of clips is compared with."""
+    kind, _, name = wildcards.set.partition("-")
+    return config["models"][name]["corpus"] if kind == "generated" else name
+
+
+def weights_of(name):
+    """File that the fetch stage leaves behind."""
+    return f"results/weights/{name}"
+
+
+def closing_message():
+    """Where the results are, in the words of the person who waited."""
+    root = Path("results") / RUN
+    return "\n".join(
+        [
+            "",
+            f"The audit '{RUN}' is complete.",
+            f"  tables   {root}/tables/     (CSV, Markdown, LaTeX)",
+            f"  figures  {root}/figures/    (PNG, SVG)",
+            f"  clips    {root}/clips/      (MP4: training clip left, generated clip right)",
+            f"  verdict  {root}/verdict.json",
+            f"  report   snakemake --report {root}/report.zip",
+        ]
+    )
+
+
+def digest_folder(path):
+    """Digest of the weights and settings of a model that lies in a folder; '' for a hub repository."""
+    import hashlib
+
+    digest = hashlib.sha256()
+    files = sorted(file for file in Path(path).rglob("*") if file.suffix in (".json", ".safetensors"))
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:12] if files else ""
+
+
+def digest_lists(sources):
+    """Digest of the lists of a corpus, per shard-independent content: editing a CSV rereads it."""
+    import hashlib
+
+    digest = hashlib.sha256()
+    for source in sources:
+        path = Path(source["path"])
+        if path.is_file():
+            digest.update(path.read_bytes())
+        elif path.is_dir():
+            names = sorted(f"{file.relative_to(path)} {file.stat().st_size}" for file in path.rglob("*") if file.is_file())
+            digest.update("\n".join(names).encode())
+    return digest.hexdigest()[:12]
+
+
+def generation_spec(model):
+    """Keys of a model that change what it generates, without its label, prompts and corpus."""
+    return {key: value for key, value in model.items() if key not in ("label", "corpus", "prompts", "kind", "unconditional")}
+
+
+def descriptor_weights():
+    """Name of the weights of the configured preset."""
+    preset = config["descriptors"]["preset"]
+    named = {"sscd-mixup": "sscd_disc_mixup", "sscd-large": "sscd_disc_large", "sscd-distilled": "sscd_distilled"}
+    return next((weights for prefix, weights in named.items() if preset.startswith(prefix)), "sscd_int8")
+
+
+def descriptor_gpus():
+    """The TorchScript backend computes on a GPU, the ONNX backend does not."""
+    return 1 if descriptor_weights().startswith("sscd_disc") else 0
+
+
+def flow_weights():
+    """Weights of the flow estimator; DIS needs none and no GPU."""
+    estimator = config["flow"]["estimator"]
+    return [] if estimator == "dis" else [estimator.replace("-", "_")]
+
+
+FEATURES = {"content": "descriptors", "motion": "flows"}
+
+
+def query_and_reference(wildcards, feature):
+    """Feature files of the shard that is looked up and of the whole corpus it is looked up in."""
+    queries, corpus = f"results/{RUN}/data/{wildcards.set}/{wildcards.shard}", corpus_of(wildcards)
+    shards = [f"results/{RUN}/data/corpus-{corpus}/{shard}" for shard in SHARDS]
+    return {
+        "query_clips": f"{queries}.clips.parquet",
+        "query_array": f"{queries}.{feature}.npy",
+        "query_rows": f"{queries}.{feature}.parquet",
+        "clips": [f"{shard}.clips.parquet" for shard in shards],
+        "arrays": [f"{shard}.{feature}.npy" for shard in shards],
+        "rows": [f"{shard}.{feature}.parquet" for shard in shards],
+    }
+
+
+def index_files(wildcards, kind):
+    """The index, where the configuration searches in it."""
+    if config["search"]["method"] == "exact":
+        return []
+    folder = f"results/{RUN}/index/{corpus_of(wildcards)}"
+    return [f"{folder}/{kind}.faiss", f"{folder}/{kind}.rows.parquet"]
+
+
+def set_and_corpus_files(wildcards):
+    """Clip tables, descriptors and flows of a set and of the corpus it is compared with, all shards."""
+    files = {}
+    for role, name in (("own", wildcards.set), ("corpus", f"corpus-{corpus_of(wildcards)}")):
+        stems = [f"results/{RUN}/data/{name}/{shard}" for shard in SHARDS]
+        for kind in ("clips.parquet", "descriptors.npy", "descriptors.parquet", "flows.npy", "flows.parquet"):
+            key = f"{role}_{kind.replace('.parquet', '').replace('descriptors', 'rows').replace('flows', 'pairs')}"
+            key = f"{role}_{kind.split('.')[0]}" if kind.endswith("npy") else key
+            files[key] = [f"{stem}.{kind}" for stem in stems]
+    return files
+
+
+def scored_frames(model="", flows=False):
+    """Scores and frames of the models (or of one) and frames of their corpora; with the flows where asked."""
+    models = [model] if model else MODELS
+    corpora = sorted({config["models"][name]["corpus"] for name in models})
+    sets = [f"generated-{name}" for name in models] + [f"corpus-{name}" for name in corpora]
+    stems = [f"results/{RUN}/data/{name}/{shard}" for name in sets for shard in SHARDS]
+    files = {
+        "scores": [f"results/{RUN}/scores/generated-{name}.parquet" for name in models],
+        "clips": [f"{stem}.clips.parquet" for stem in stems],
+        "frames": [f"{stem}.frames.npy" for stem in stems],
+    }
+    if flows:
+        files["flows"] = [f"{stem}.flows.npy" for stem in stems]
+        files["pairs"] = [f"{stem}.flows.parquet" for stem in stems]
+    return files
+
+
+def described(name):
+    """What figures say of a model: its label, its corpus, and whether it takes a prompt."""
+    model = config["models"][name]
+    return {"label": model.get("label", name), "corpus": model["corpus"], "prompted": not model.get("unconditional", 0)}

@@ -1,0 +1,50 @@
+"""Controls: edits, content twins, motion twins and camera moves made from a corpus, with a known answer."""
+
+
+rule make_controls:
+    input:
+        frames=collect("results/{{run}}/data/corpus-{{corpus}}/{shard}.frames.npy", shard=SHARDS),
+        clips=collect("results/{{run}}/data/corpus-{{corpus}}/{shard}.clips.parquet", shard=SHARDS),
+        flows=collect("results/{{run}}/data/corpus-{{corpus}}/{shard}.flows.npy", shard=SHARDS),
+        pairs=collect("results/{{run}}/data/corpus-{{corpus}}/{shard}.flows.parquet", shard=SHARDS),
+    output:
+        frames="results/{run}/data/controls-{corpus}/{shard}.frames.npy",
+        clips="results/{run}/data/controls-{corpus}/{shard}.clips.parquet",
+    log:
+        "results/{run}/logs/make_controls/{corpus}.{shard}.log",
+    resources:
+        mem_mb=2000,
+    params:
+        controls=config["controls"],
+        frames=lambda wildcards: config["corpora"][wildcards.corpus]["frames"],
+        moving=config["motion"]["filter"]["static"] or 0.0,
+        code=digest_of("controls"),
+    script:
+        "../workflow_scripts/make_controls.py"
+
+
+rule validate_metrics:
+    input:
+        clips=collect("results/{{run}}/data/{set}-{{corpus}}/{shard}.clips.parquet", set=["corpus", "controls"], shard=SHARDS),
+        descriptors=collect(
+            "results/{{run}}/data/{set}-{{corpus}}/{shard}.descriptors.npy", set=["corpus", "controls"], shard=SHARDS
+        ),
+        rows=collect(
+            "results/{{run}}/data/{set}-{{corpus}}/{shard}.descriptors.parquet", set=["corpus", "controls"], shard=SHARDS
+        ),
+        flows=collect("results/{{run}}/data/{set}-{{corpus}}/{shard}.flows.npy", set=["corpus", "controls"], shard=SHARDS),
+        pairs=collect("results/{{run}}/data/{set}-{{corpus}}/{shard}.flows.parquet", set=["corpus", "controls"], shard=SHARDS),
+    output:
+        "results/{run}/scores/validation-{corpus}.parquet",
+    log:
+        "results/{run}/logs/validate_metrics/{corpus}.log",
+    benchmark:
+        "results/{run}/benchmarks/validate_metrics/{corpus}.tsv"
+    threads: 2
+    resources:
+        mem_mb=3000,
+    params:
+        motion=config["motion"],
+        code=digest_of("content", "motion", "controls", "features"),
+    script:
+        "../workflow_scripts/validate_metrics.py"

@@ -1,0 +1,34 @@
+"""Corpus: footage of every source as frames of one size, one shard a job."""
+
+
+rule read_corpus:
+    output:
+        frames="results/{run}/data/corpus-{corpus}/{shard}.frames.npy",
+        clips="results/{run}/data/corpus-{corpus}/{shard}.clips.parquet",
+    log:
+        "results/{run}/logs/read_corpus/{corpus}.{shard}.log",
+    benchmark:
+        "results/{run}/benchmarks/read_corpus/{corpus}.{shard}.tsv"
+    resources:
+        mem_mb=2000,
+    params:
+        corpus=lambda wildcards: config["corpora"][wildcards.corpus],
+        lists=lambda wildcards: digest_lists(config["corpora"][wildcards.corpus]["sources"]),
+        code=digest_of("corpus/decode", "corpus/frames", "corpus/gameplay", "corpus/listing", "corpus/reading"),
+    script:
+        "../workflow_scripts/read_corpus.py"
+
+
+rule tabulate_corpus:
+    input:
+        collect("results/{{run}}/data/corpus-{corpus}/{shard}.clips.parquet", corpus=AUDITED, shard=SHARDS),
+    output:
+        report(
+            "results/{run}/tables/corpus_status.csv",
+            category="Tables",
+            labels={"exhibit": "Corpus", "what": "clips by source, split and status"},
+        ),
+    log:
+        "results/{run}/logs/tabulate_corpus.log",
+    script:
+        "../workflow_scripts/tabulate_corpus.py"

@@ -1,0 +1,26 @@
+"""Fetch stage: the only one that downloads. Weights pinned by hash; models are hashed file by file."""
+
+
+rule fetch_weights:
+    output:
+        "results/weights/{name}",
+    log:
+        "results/weights/{name}.log",
+    params:
+        given=lambda wildcards: config["weights"].get(wildcards.name, {}),
+    script:
+        "../workflow_scripts/fetch_weights.py"
+
+
+rule fetch_model:
+    output:
+        "results/{run}/models/{model}.json",
+    log:
+        "results/{run}/logs/fetch_model/{model}.log",
+    params:
+        path=lambda wildcards: config["models"][wildcards.model]["path"],
+        revision=lambda wildcards: config["models"][wildcards.model].get("revision"),
+        # Not an input: the rule that trains the reference models would then run whenever the corpus is read.
+        files=lambda wildcards: digest_folder(config["models"][wildcards.model]["path"]),
+    script:
+        "../workflow_scripts/fetch_model.py"

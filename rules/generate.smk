@@ -1,0 +1,62 @@
+"""Generation: prompts of each model, and its clips with the guidance recorded. Or clips generated elsewhere."""
+
+
+rule list_prompts:
+    input:
+        clips=lambda wildcards: collect(
+            "results/{{run}}/data/corpus-{corpus}/{shard}.clips.parquet",
+            corpus=config["models"][wildcards.model]["corpus"],
+            shard=SHARDS,
+        ),
+    output:
+        "results/{run}/prompts/{model}.parquet",
+    log:
+        "results/{run}/logs/list_prompts/{model}.log",
+    params:
+        prompts=lambda wildcards: config["models"][wildcards.model].get("prompts", {}),
+        unconditional=lambda wildcards: config["models"][wildcards.model].get("unconditional", 0),
+        code=digest_of("prompts"),
+    script:
+        "../workflow_scripts/list_prompts.py"
+
+
+rule generate_clips:
+    input:
+        prompts="results/{run}/prompts/{model}.parquet",
+        model="results/{run}/models/{model}.json",
+    output:
+        frames="results/{run}/data/generated-{model}/{shard}.frames.npy",
+        clips="results/{run}/data/generated-{model}/{shard}.clips.parquet",
+        guidance="results/{run}/data/generated-{model}/{shard}.guidance.parquet",
+    wildcard_constraints:
+        model=one_of(PROMPTED),
+    log:
+        "results/{run}/logs/generate_clips/{model}.{shard}.log",
+    benchmark:
+        "results/{run}/benchmarks/generate_clips/{model}.{shard}.tsv"
+    threads: share_of_cores()
+    resources:
+        gpu=1,
+        mem_mb=4000,
+    params:
+        spec=lambda wildcards: generation_spec(config["models"][wildcards.model]),
+    script:
+        "../workflow_scripts/generate_clips.py"
+
+
+rule read_generated:
+    input:
+        listed=lambda wildcards: config["models"][wildcards.model]["path"],
+    output:
+        frames="results/{run}/data/generated-{model}/{shard}.frames.npy",
+        clips="results/{run}/data/generated-{model}/{shard}.clips.parquet",
+        guidance="results/{run}/data/generated-{model}/{shard}.guidance.parquet",
+    wildcard_constraints:
+        model=one_of(FROM_FILES),
+    log:
+        "results/{run}/logs/read_generated/{model}.{shard}.log",
+    params:
+        model=lambda wildcards: config["models"][wildcards.model],
+        code=digest_of("corpus/decode", "corpus/frames", "corpus/listing", "corpus/reading"),
+    script:
+        "../workflow_scripts/read_generated.py"

@@ -1,0 +1,45 @@
+"""Scores and verdicts of every set of clips."""
+
+
+rule score_clips:
+    input:
+        unpack(lambda wildcards: set_and_corpus_files(wildcards)),
+        content=collect("results/{{run}}/matches/{{set}}/{shard}.content.parquet", shard=SHARDS),
+        motion=collect("results/{{run}}/matches/{{set}}/{shard}.motion.parquet", shard=SHARDS),
+    output:
+        "results/{run}/scores/{set}.parquet",
+    log:
+        "results/{run}/logs/score_clips/{set}.log",
+    benchmark:
+        "results/{run}/benchmarks/score_clips/{set}.tsv"
+    resources:
+        mem_mb=2000,
+    params:
+        content=config["content"],
+        motion=config["motion"],
+        code=digest_of("content", "motion", "scores", "features"),
+    script:
+        "../workflow_scripts/score_clips.py"
+
+
+rule write_verdict:
+    input:
+        table="results/{run}/tables/table2_memorization.csv",
+        models=collect("results/{{run}}/models/{model}.json", model=PROMPTED),
+        scores=collect("results/{{run}}/scores/generated-{model}.parquet", model=MODELS),
+        clips=collect("results/{{run}}/data/generated-{model}/{shard}.clips.parquet", model=MODELS, shard=SHARDS),
+        corpus=collect("results/{{run}}/data/corpus-{corpus}/{shard}.clips.parquet", corpus=AUDITED, shard=SHARDS),
+    output:
+        report(
+            "results/{run}/verdict.json",
+            category="Verdict",
+            labels={"exhibit": "Verdict", "what": "machine-readable: shares, thresholds, worst matches, provenance"},
+        ),
+    log:
+        "results/{run}/logs/write_verdict.log",
+    params:
+        config=config,
+        prompted=PROMPTED,
+        schema=str(Path(workflow.basedir) / "rules/schemas/verdict.schema.yaml"),
+    script:
+        "../workflow_scripts/write_verdict.py"

@@ -1,0 +1,46 @@
+"""Training of the reference models on a corpus of this workflow. The audit itself never trains: the weights are shipped."""
+
+
+rule train_autoencoder:
+    input:
+        frames=collect("results/{run}/data/corpus-{corpus}/{shard}.frames.npy", run=RUN, corpus=config["train"]["corpus"], shard=SHARDS),
+    output:
+        "results/{run}/train/autoencoder/config.json",
+        "results/{run}/train/autoencoder/diffusion_pytorch_model.safetensors",
+        ceiling="results/{run}/train/autoencoder/ceiling.json",
+    log:
+        "results/{run}/logs/train_autoencoder.log",
+    threads: 2
+    resources:
+        gpu=1,
+        mem_mb=4000,
+    params:
+        plan=config["train"]["autoencoder"],
+    script:
+        "../workflow_scripts/train_autoencoder.py"
+
+
+rule train_model:
+    input:
+        frames=collect("results/{run}/data/corpus-{corpus}/{shard}.frames.npy", run=RUN, corpus=config["train"]["corpus"], shard=SHARDS),
+        clips=collect("results/{run}/data/corpus-{corpus}/{shard}.clips.parquet", run=RUN, corpus=config["train"]["corpus"], shard=SHARDS),
+        autoencoder=f"results/{RUN}/train/autoencoder/config.json",
+        ceiling=f"results/{RUN}/train/autoencoder/ceiling.json",
+    output:
+        config["train"]["output"] + "/{kind}/model_index.json",
+        card=config["train"]["output"] + "/{kind}/README.md",
+        history=config["train"]["output"] + "/{kind}/training.json",
+    log:
+        config["train"]["output"] + "/{kind}/training.log",
+    wildcard_constraints:
+        kind=one_of(config["train"]["models"]),
+    threads: 2
+    resources:
+        gpu=1,
+        mem_mb=6000,
+    params:
+        plan=lambda wildcards: config["train"]["models"][wildcards.kind],
+        corpus=lambda wildcards: config["corpora"][config["train"]["corpus"]],
+        checkpoint=lambda wildcards: f"results/{RUN}/train/{wildcards.kind}.checkpoint",
+    script:
+        "../workflow_scripts/train_model.py"

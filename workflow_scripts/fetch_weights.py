@@ -1,0 +1,23 @@
+"""Bring pinned weights here and check their hash."""
+
+from pathlib import Path
+
+from tqdm import tqdm
+from vidmem.fetch import fetch_weights
+from vidmem.logs import LOGGER, start_logging
+
+
+def fetch(name: str, destination: Path, given: dict) -> None:
+    with tqdm(desc=f"fetch {name}", unit="B", unit_scale=True, disable=None) as bar:
+
+        def report(done: int, total: int) -> None:
+            bar.total = total or None
+            bar.update(done - bar.n)
+
+        digest = fetch_weights(name, destination, given.get("path", ""), given.get("sha256", ""), report)
+    LOGGER.info("%s: sha256 %s", name, digest)
+
+
+if "snakemake" in globals():
+    start_logging(snakemake.log[0], snakemake.scriptdir)
+    fetch(snakemake.wildcards.name, Path(snakemake.output[0]), snakemake.params.given)

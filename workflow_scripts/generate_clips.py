@@ -1,0 +1,56 @@
+"""Generate one shard of a model's clips and record the guidance of every step."""
+
+import json
+import os
+from pathlib import Path
+
+from vidmem.devices import claim_device, torch_device
+
+
+def generate_clips(
+    prompts: Path, model_file: Path, spec: dict, model: str, seed: int, shard: int, shards: int, device, threads: int, output
+) -> None:
+    import pandas as pd
+    import torch
+    from vidmem import generation, store
+    from vidmem.models.adapter import GenerationSpec, PipelineAdapter
+
+    torch.set_num_threads(threads)
+    table = store.load_table(prompts)
+    table = table[[store.shard_of(prompt_id, shards) == shard for prompt_id in table["prompt_id"]]]
+    requests = generation.requests_of(table, spec["samples"])
+    settings = {key: value for key, value in spec.items() if key not in ("samples", "fps", "recipe")}
+    adapter = PipelineAdapter(GenerationSpec(**{**settings, "size": tuple(settings["size"])}), seed, torch_device(device))
+    recipe = json.dumps([spec, seed, model_file.read_text()], sort_keys=True)
+    samples = list(generation.generate_resumable(adapter, requests, Path(output.frames).parent / "parts", recipe))
+    files = store.hash_text(model_file.read_text())[:16]
+    provenance = {**spec, "model_files": files, "device": device.kind, "gpu": device.gpu, "run_seed": seed}
+    by_id = {row.prompt_id: row for row in table.itertuples()}
+    rows = generation.unused_rows(table, model)
+    with store.ArrayWriter(output.frames, (*spec["size"], 3), "uint8") as writer:
+        for sample in samples:
+            first = writer.append(sample.frames)
+            prompt = by_id[sample.request.prompt_id]
+            rows.append(generation.clip_row(sample, prompt, model, first, spec["fps"], seed, provenance))
+    generation.save_guidance(output.guidance, samples)
+    store.save_table(output.clips, pd.DataFrame(rows, columns=generation.CLIP_COLUMNS))
+
+
+if "snakemake" in globals():
+    from vidmem.logs import start_logging
+
+    start_logging(snakemake.log[0], snakemake.scriptdir)
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    claimed = claim_device(snakemake.config["device"], snakemake.resources.get("gpu", 0))
+    generate_clips(
+        Path(snakemake.input.prompts),
+        Path(snakemake.input.model),
+        snakemake.params.spec,
+        snakemake.wildcards.model,
+        snakemake.config["seed"],
+        int(snakemake.wildcards.shard),
+        snakemake.config["shards"],
+        claimed,
+        snakemake.threads,
+        snakemake.output,
+    )

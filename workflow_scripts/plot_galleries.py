@@ -1,0 +1,37 @@
+"""Figures 1, 3, 4 and 5: training clips above, and images beside, what the models made of them."""
+
+from vidmem.exhibit_data import Frames, Pair, load_pairs
+from vidmem.figures import gallery, image_panel, save_figure
+from vidmem.logs import start_logging
+
+
+def plot_galleries(inputs, models: dict, threshold: float, output) -> None:
+    frames = Frames(inputs.clips, inputs.frames)
+    films = load_pairs(models, inputs.scores, frames, "gsscd", 8, "member")
+
+    def row(pair: Pair) -> dict:
+        return {
+            "training": frames.of(f"corpus-{models[pair.model]['corpus']}", pair.training),
+            "generated": frames.of(f"generated-{pair.model}", pair.generated),
+            "training_frame": pair.training_frame, "generated_frame": pair.generated_frame, "score": pair.score,
+            "copies": pair.copies, "caption": pair.caption, "label": models[pair.model]["label"],
+        }  # fmt: skip
+
+    prompted = [pair for model in models if models[model]["prompted"] for pair in films[model]]
+    unprompted = [pair for model in models if not models[model]["prompted"] for pair in films[model]]
+    first_four = [pair for model in models for pair in films[model][:4]]
+    titles = {"text": "Extracted from text-to-video models", "unconditional": "Extracted from unconditional models"}
+    save_figure(gallery([row(pair) for pair in prompted[:8]], titles["text"], threshold), output.text)
+    save_figure(gallery([row(pair) for pair in unprompted[:8]], titles["unconditional"], threshold), output.unconditional)
+    save_figure(gallery([row(pair) for pair in first_four], "Best matches of every model", threshold), output.model)
+    stills = [pair for pairs in load_pairs(models, inputs.scores, frames, "gsscd", 8, "image").values() for pair in pairs]
+    panel = [
+        {**shown, "image": shown["training"][0], "frame": shown["generated"][shown["generated_frame"]]}
+        for shown in map(row, stills[:8])
+    ]
+    save_figure(image_panel(panel, threshold), output.images)
+
+
+if "snakemake" in globals():
+    start_logging(snakemake.log[0], snakemake.scriptdir)
+    plot_galleries(snakemake.input, snakemake.params.models, snakemake.params.threshold, snakemake.output)

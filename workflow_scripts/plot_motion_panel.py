@@ -1,0 +1,43 @@
+"""Figure 2: the frame pairs and flow fields of the best motion matches."""
+
+import numpy as np
+from vidmem.exhibit_data import Frames, load_pairs
+from vidmem.features import load_features
+from vidmem.figures import motion_panel, save_figure
+from vidmem.flow import colour_flow
+from vidmem.logs import start_logging
+
+
+def plot_motion_panel(inputs, models: dict, motion: dict, destination: str) -> None:
+    frames = Frames(inputs.clips, inputs.frames)
+    flows = {}
+    for clips, array, rows in zip(inputs.clips, inputs.flows, inputs.pairs, strict=True):
+        flows.setdefault(clips.split("/")[-2], []).append(load_features([clips], [array], [rows]))
+
+    def window(name: str, clip_id: str, first: int) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        pictures = frames.of(name, clip_id)
+        fields = next(part.of(clip_id) for part in flows[name] if clip_id in part.spans)
+        colours = [colour_flow(field) for field in fields[first : first + motion["k"]]]
+        size = pictures.shape[1:3]
+        places = range(first, first + motion["k"])
+        return [(pictures[t], pictures[t + 1], fit(colour, size)) for t, colour in zip(places, colours)]
+
+    rows = []
+    for model, pairs in load_pairs(models, inputs.scores, frames, "ofs_k", 3).items():
+        for pair in pairs:
+            training = window(f"corpus-{models[model]['corpus']}", pair.training, pair.training_frame)
+            generated = window(f"generated-{model}", pair.generated, pair.generated_frame)
+            label = {"score": pair.score, "caption": pair.caption, "label": models[model]["label"]}
+            rows.append({"training": training, "generated": generated, **label})
+    save_figure(motion_panel(rows[:6], motion["k"], motion["threshold"]), destination)
+
+
+def fit(colours: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    from vidmem.corpus import fit_frames
+
+    return fit_frames(colours[None], size, "stretch")[0]
+
+
+if "snakemake" in globals():
+    start_logging(snakemake.log[0], snakemake.scriptdir)
+    plot_motion_panel(snakemake.input, snakemake.params.models, snakemake.params.motion, snakemake.output[0])

@@ -1,0 +1,42 @@
+"""Figure 6 (score distributions) and figure 9 (memorization against copies)."""
+
+import pandas as pd
+from vidmem.figures import copies_figure, save_figure, score_distributions
+from vidmem.logs import start_logging
+from vidmem.store import load_table, load_tables
+
+GROUPS = {"member": "member captions", "image": "image captions", "heldout": "held-out captions", "": "no prompt"}
+
+
+def plot_scores(inputs, models: dict, content: dict, motion: dict, output) -> None:
+    names = {"gsscd": "GSSCD", "ofs_k": f"OFS-{motion['k']}"}
+    split = load_tables(inputs.clips).drop_duplicates("clip_id").set_index("clip_id")["split"]
+    parts = []
+    for (model, about), path in zip(models.items(), inputs.scores, strict=True):
+        scores = load_table(path)
+        group = about["label"] + ":\n" + scores["clip_id"].map(split).map(GROUPS)
+        parts.append(scores.assign(group=group, metric=scores["metric"].map(names)))
+    for path in inputs.real:
+        scores = load_table(path)
+        parts.append(scores.assign(group="real held-out clips", metric=scores["metric"].map(names)))
+    for path in inputs.pairs:
+        parts.append(unrelated_pairs(load_table(path), names, motion))
+    table = pd.concat(parts, ignore_index=True).dropna(subset=["metric"])[["metric", "group", "value"]]
+    thresholds = {names["gsscd"]: content["threshold"], names["ofs_k"]: motion["threshold"]}
+    save_figure(score_distributions(table, thresholds), output.distributions)
+    save_figure(copies_figure(pd.read_csv(inputs.copies)), output.copies)
+
+
+def unrelated_pairs(pairs: pd.DataFrame, names: dict, motion: dict) -> pd.DataFrame:
+    variant = f"{motion['cosine']} {motion['pairing']}"
+    content = (pairs["metric"] == "gsscd") & (pairs["control"] == "unrelated")
+    moving = (pairs["metric"] == "ofs_k") & (pairs["control"] == "unrelated-moving") & (pairs["variant"] == variant)
+    last = pairs["filter"] == "static+affine+entropy"
+    chosen = pairs[content | (moving & last & (pairs["value"] > -1))]
+    return chosen.assign(group="unrelated training pairs", metric=chosen["metric"].map(names))
+
+
+if "snakemake" in globals():
+    start_logging(snakemake.log[0], snakemake.scriptdir)
+    params = snakemake.params
+    plot_scores(snakemake.input, params.models, params.content, params.motion, snakemake.output)

@@ -1,0 +1,61 @@
+"""Read clips generated elsewhere: a CSV with path, and optionally prompt and target (a clip id of the corpus)."""
+
+import csv
+import json
+from pathlib import Path
+
+import pandas as pd
+from vidmem.corpus import Item, read_item
+from vidmem.errors import VidmemError
+from vidmem.generation import CLIP_COLUMNS, GUIDANCE_COLUMNS
+from vidmem.logs import progress, start_logging
+from vidmem.store import ArrayWriter, hash_text, save_table, shard_of, slug
+
+
+def list_generated(listed: Path) -> list[dict]:
+    with open(listed, newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        if "path" not in (reader.fieldnames or []) or not set(reader.fieldnames) <= {"path", "prompt", "target"}:
+            raise VidmemError("columns path and optionally prompt, target", reader.fieldnames, str(listed))
+        rows = list(reader)
+    samples: dict[str, int] = {}
+    for row in rows:
+        prompt = row.get("prompt") or ""
+        identity = f"{prompt}\x1f{row.get('target') or ''}" if prompt else row["path"]
+        row["prompt_id"] = f"f-{slug(prompt or Path(row['path']).stem, 24)}-{hash_text(identity)[:8]}"
+        samples[row["prompt_id"]] = samples.get(row["prompt_id"], -1) + 1
+        row["sample"] = samples[row["prompt_id"]]
+    return rows
+
+
+def read_generated(listed: Path, model: str, spec: dict, shard: int, shards: int, output) -> None:
+    rows = []
+    chosen = [row for row in list_generated(listed) if shard_of(row["prompt_id"], shards) == shard]
+    with ArrayWriter(output.frames, (*spec["size"], 3), "uint8") as writer:
+        for row in progress(chosen, f"read {model}", unit="clip"):
+            clip_id = f"{row['prompt_id']}-s{row['sample']}"
+            item = Item(clip_id, model, "folder", str(listed.parent / row["path"]))
+            record = read_item(item, spec["frames"], tuple(spec["size"]), spec["fps"], "crop")
+            rows.append(
+                {
+                    "clip_id": clip_id, "set": f"generated-{model}", "source": model, "caption": row.get("prompt") or "",
+                    "prompt_id": row["prompt_id"], "target": row.get("target") or "", "split": "", "copies": 0, "seed": -1,
+                    "first": writer.append(record.frames), "count": len(record.frames), "fps": float(record.fps),
+                    "information": record.information, "status": record.status, "reason": record.reason,
+                    "provenance": json.dumps({"kind": "files"}),
+                }  # fmt: skip
+            )
+    save_table(output.clips, pd.DataFrame(rows, columns=CLIP_COLUMNS))
+    save_table(output.guidance, pd.DataFrame(columns=GUIDANCE_COLUMNS).astype({"value": "float32"}))
+
+
+if "snakemake" in globals():
+    start_logging(snakemake.log[0], snakemake.scriptdir)
+    read_generated(
+        Path(snakemake.input.listed),
+        snakemake.wildcards.model,
+        snakemake.params.model,
+        int(snakemake.wildcards.shard),
+        snakemake.config["shards"],
+        snakemake.output,
+    )

@@ -1,0 +1,25 @@
+"""A match of a model as a playable clip: training clip left, generated clip right."""
+
+import numpy as np
+from vidmem.clips import save_mp4, side_by_side
+from vidmem.exhibit_data import Frames, load_pairs
+from vidmem.logs import LOGGER, start_logging
+
+
+def save_clip(inputs, models: dict, rank: int, destination: str) -> None:
+    frames = Frames(inputs.clips, inputs.frames)
+    (model, about), = models.items()
+    pairs = load_pairs(models, inputs.scores, frames, "gsscd", rank)[model]
+    if len(pairs) < rank:
+        LOGGER.warning("%s has %d matches: clip %d is grey", model, len(pairs), rank)
+        save_mp4(destination, np.full((8, 64, 128, 3), 128, np.uint8), 8.0)
+        return
+    pair = pairs[rank - 1]
+    training, name = f"corpus-{about['corpus']}", f"generated-{model}"
+    both = side_by_side(frames.of(training, pair.training), frames.of(name, pair.generated))
+    save_mp4(destination, both, max(1.0, frames.fps(name, pair.generated)))
+
+
+if "snakemake" in globals():
+    start_logging(snakemake.log[0], snakemake.scriptdir)
+    save_clip(snakemake.input, snakemake.params.models, int(snakemake.wildcards.rank), snakemake.output[0])

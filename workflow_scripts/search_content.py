@@ -1,0 +1,35 @@
+"""Best content matches of one shard of clips among the references of its corpus."""
+
+from pathlib import Path
+
+from vidmem import matching
+from vidmem.features import check_same_preset, load_features
+from vidmem.logs import LOGGER, start_logging
+from vidmem.search import search_exact, search_index
+from vidmem.store import load_table, save_table
+
+
+def search_content(inputs, search: dict, threads: int, destination: Path) -> None:
+    queries = load_features([inputs.query_clips], [inputs.query_array], [inputs.query_rows])
+    references = load_features(inputs.clips, inputs.arrays, inputs.rows)
+    preset = check_same_preset(queries, references)
+    names = matching.query_clips(queries.clips)
+    vectors, counts = queries.select(names)
+    if inputs.index:
+        import faiss
+
+        faiss.omp_set_num_threads(threads)
+        answer = search_index(faiss.read_index(inputs.index[0]), vectors, search["top_k"])
+        table, method = load_table(inputs.index[1]), f"index {search['index']}"
+    else:
+        blocks = (block for block, _ in matching.reference_blocks(references, search["block"]))
+        answer = search_exact(vectors, blocks, search["top_k"])
+        table, method = matching.reference_table(references), "exact"
+    matches = matching.content_matches(names, counts, answer, table, search["top_k"], method, preset)
+    LOGGER.info("%d clips looked up among %d reference frames (%s)", len(names), len(table), method)
+    save_table(destination, matches)
+
+
+if "snakemake" in globals():
+    start_logging(snakemake.log[0], snakemake.scriptdir)
+    search_content(snakemake.input, snakemake.params.search, snakemake.threads, Path(snakemake.output[0]))

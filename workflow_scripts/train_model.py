@@ -1,0 +1,85 @@
+"""Train one reference model on the planted members of a corpus and save it in diffusers format with its card."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+from vidmem.devices import claim_device, torch_device
+from vidmem.logs import LOGGER, start_logging
+
+
+def train_model(inputs, kind: str, plan: dict, size: list[int], seed: int, device: str, threads: int, checkpoint: Path, output) -> None:
+    import torch
+    from tqdm import tqdm
+    from vidmem.models import training
+    from vidmem.models.autoencoder import PatchAutoencoder
+    from vidmem.models.card import model_card, training_record
+    from vidmem.models.reference import build_pipeline
+    from vidmem.store import save_json, save_text
+
+    torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    vae = PatchAutoencoder.from_pretrained(Path(inputs.autoencoder).parent).eval()
+    clips, data = load_training_set(inputs, vae, images=kind == "text-to-video")
+    captions = data.captions + data.image_captions
+    pipeline = build_pipeline(kind, vae, captions, size[0] // vae.config.patch, plan)
+    names = ("steps", "batch", "rate", "image_every", "image_batch", "checkpoint_every")
+    settings = training.DiffusionPlan(**{name: plan[name] for name in names}, seed=seed)
+    trainer = training.DiffusionTrainer(pipeline, data, settings, device)
+    with tqdm(total=plan["steps"], desc=f"train {kind}", unit="step", disable=None) as bar:
+
+        def report(step: int, loss: float) -> None:
+            bar.update(step - bar.n)
+            bar.set_postfix(loss=f"{loss:.4f}")
+            if step % 500 == 0:
+                LOGGER.info("step %d, loss %.4f, %.0f s", step, loss, trainer.seconds)
+
+        trainer.run(checkpoint, report)
+    trainer.use_average()
+    pipeline.to("cpu", torch.float16).save_pretrained(Path(output[0]).parent, safe_serialization=True)
+    ceiling = json.loads(Path(inputs.ceiling).read_text())
+    record = training_record(kind, clips, data, plan, seed, trainer.losses, trainer.seconds, device, ceiling)
+    save_json(output.history, record)
+    save_text(output.card, model_card(record))
+
+
+def load_training_set(inputs, vae, images: bool):
+    import numpy as np
+    import torch
+    from vidmem.features import frame_rows, usable
+    from vidmem.models.training import TrainingSet, images_of
+    from vidmem.store import load_table
+
+    tables = [load_table(path) for path in inputs.clips]
+    frames: dict = {}
+    for table, path in zip(tables, inputs.frames, strict=True):
+        frames |= frame_rows(table, path)
+    clips = usable(pd.concat(tables, ignore_index=True)).sort_values("clip_id")
+    longest = clips["count"].max()
+
+    def latents(chosen: pd.DataFrame) -> torch.Tensor:
+        with torch.inference_mode():
+            parts = [vae.project(images_of(frames[clip_id])) for clip_id in chosen["clip_id"]]
+        return torch.stack(parts).clone() if parts else torch.zeros(0, 1, vae.config.latent_channels, 1, 1)
+
+    members = clips[(clips["split"] == "member") & (clips["count"] == longest)]
+    stills = clips[(clips["split"] == "image") & (clips["count"] == 1)] if images else clips.iloc[:0]
+    return clips, TrainingSet(
+        latents(members), list(members["caption"]), members["copies"].to_numpy(np.float64),
+        latents(stills), list(stills["caption"]), stills["copies"].to_numpy(np.float64),
+    )  # fmt: skip
+
+
+if "snakemake" in globals():
+    start_logging(snakemake.log[0], snakemake.scriptdir)
+    train_model(
+        snakemake.input,
+        snakemake.wildcards.kind,
+        snakemake.params.plan,
+        snakemake.params.corpus["size"],
+        snakemake.config["seed"],
+        torch_device(claim_device(snakemake.config["device"], snakemake.resources.get("gpu", 0))),
+        snakemake.threads,
+        Path(snakemake.params.checkpoint),
+        snakemake.output,
+    )

@@ -1,0 +1,39 @@
+"""Scores of all pairs with a known answer: edits, twins, camera moves, unrelated clips."""
+
+from pathlib import Path
+
+import pandas as pd
+from vidmem.features import load_features, usable
+from vidmem.logs import LOGGER, start_logging
+from vidmem.matching import filter_of
+from vidmem.seeding import random_stream
+from vidmem.store import load_tables, save_table
+from vidmem.validation import content_values, known_pairs, motion_values
+
+CLIPS = 200  # corpus clips that form unrelated pairs; a seeded sample of larger corpora
+
+
+def validate(inputs, motion: dict, seed: int, destination: Path) -> None:
+    half = len(inputs.clips) // 2  # corpus shards first, controls after them
+    sets = [slice(0, half), slice(half, None)]
+    descriptors = [load_features(inputs.clips[part], inputs.descriptors[part], inputs.rows[part]) for part in sets]
+    flows = [load_features(inputs.clips[part], inputs.flows[part], inputs.pairs[part]) for part in sets]
+    corpus = sorted(usable(descriptors[0].clips)["clip_id"])
+    order = random_stream("validation", seed).permutation(len(corpus))[:CLIPS]
+    corpus = sorted(corpus[place] for place in order)
+    still = motion["filter"]["static"] or 0.0
+    magnitude = flows[0].rows.groupby("clip_id")["magnitude"].mean()
+    movers = [clip_id for clip_id in corpus if magnitude.get(clip_id, 0.0) >= still and clip_id in flows[0].spans]
+    pairs = known_pairs(load_tables(inputs.clips[half:]), corpus, movers, seed)
+    names = sorted(set(pairs["first"]) | set(pairs["second"]))
+    vectors = {name: features.of(name) for features in descriptors for name in names if name in features.spans}
+    moving = pairs[~pairs["control"].isin(["unrelated", "picture-of-motion-twin"])]
+    preset = descriptors[0].provenance.split()[0]
+    tables = [content_values(pairs, vectors, preset), motion_values(moving, flows, filter_of(motion), motion["k"])]
+    LOGGER.info("%d pairs, %d clips move", len(pairs), len(movers))
+    save_table(destination, pd.concat(tables, ignore_index=True))
+
+
+if "snakemake" in globals():
+    start_logging(snakemake.log[0], snakemake.scriptdir)
+    validate(snakemake.input, snakemake.params.motion, snakemake.config["seed"], Path(snakemake.output[0]))

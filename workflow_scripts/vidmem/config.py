@@ -1,0 +1,145 @@
+"""The configuration: closed schema, defaults filled in, references between keys checked, before any job starts."""
+
+from __future__ import annotations
+
+import difflib
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .errors import VidmemError
+
+Config = dict[str, Any]
+
+
+def load_schema(path: Path | str) -> Config:
+    """Read a JSON Schema written as YAML."""
+    return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+
+
+def complete_config(config: Config, schema: Config) -> Config:
+    """Check a configuration and fill in the schema's defaults.
+
+    Args:
+        config: as read from YAML; not changed.
+        schema: closed JSON Schema.
+
+    Returns:
+        A new configuration in which every key of the schema has a value.
+
+    Raises:
+        VidmemError: names the key path, what was expected and what was found.
+    """
+    from jsonschema import Draft202012Validator
+
+    config = deepcopy(dict(config))
+    errors = sorted(Draft202012Validator(schema).iter_errors(config), key=lambda error: (-len(error.path), str(error.path)))
+    if errors:
+        raise _explain(errors[0])
+    completed = _fill(config, schema, schema)
+    _check_references(completed)
+    return completed
+
+
+def _explain(error) -> VidmemError:
+    while error.context:
+        error = _closest_branch(error)
+    where = "config key " + (".".join(str(part) for part in error.absolute_path) or "(top level)")
+    if error.validator == "additionalProperties":
+        known = sorted(error.schema.get("properties", {}))
+        unknown = sorted(set(error.instance) - set(known))
+        near = difflib.get_close_matches(unknown[0], known, n=1, cutoff=0.5)
+        return VidmemError(
+            "only the keys " + ", ".join(known),
+            "unexpected key " + ", ".join(repr(key) for key in unknown),
+            where,
+            f"did you mean {near[0]!r}?" if near else "",
+        )
+    expectations = {
+        "type": lambda: f"a value of type {error.validator_value}",
+        "enum": lambda: f"one of {error.validator_value}",
+        "const": lambda: repr(error.validator_value),
+        "minimum": lambda: f"a number >= {error.validator_value}",
+        "maximum": lambda: f"a number <= {error.validator_value}",
+        "exclusiveMinimum": lambda: f"a number > {error.validator_value}",
+        "exclusiveMaximum": lambda: f"a number < {error.validator_value}",
+        "pattern": lambda: f"text of the form {error.validator_value}",
+        "required": lambda: f"the key {error.message.split(' is ')[0]}",
+    }
+    expected = expectations.get(error.validator, lambda: error.message)()
+    hint = str(error.schema.get("description", "")) if isinstance(error.schema, dict) else ""
+    if error.validator == "enum" and isinstance(error.instance, str):
+        near = difflib.get_close_matches(error.instance, [str(value) for value in error.validator_value], n=1)
+        hint = f"did you mean {near[0]!r}?" if near else hint
+    got = sorted(error.instance) if error.validator == "required" else error.instance
+    return VidmemError(expected, repr(got), where, hint)
+
+
+def _closest_branch(error):
+    """Of the branches of a oneOf, the complaint of the one whose 'kind' fits; else any."""
+    branches: dict[Any, list] = {}
+    for child in error.context:
+        branches.setdefault(child.schema_path[0], []).append(child)
+    fitting = [found for found in branches.values() if not any(child.validator == "const" for child in found)]
+    return sorted(fitting[0] if fitting else error.context, key=lambda child: -len(child.path))[0]
+
+
+def _fill(value: Any, schema: Config, root: Config) -> Any:
+    schema = _resolve(schema, root)
+    if "oneOf" in schema and isinstance(value, dict):
+        kind = value.get("kind")
+        branches = [_resolve(branch, root) for branch in schema["oneOf"]]
+        schema = next(branch for branch in branches if branch["properties"]["kind"].get("const") == kind)
+    if isinstance(value, dict):
+        for key, inner in schema.get("properties", {}).items():
+            resolved = _resolve(inner, root)
+            if key not in value and "default" in resolved:
+                value[key] = deepcopy(resolved["default"])
+            if key in value:
+                value[key] = _fill(value[key], inner, root)
+        extra = schema.get("additionalProperties")
+        if isinstance(extra, dict):
+            for key in value:
+                value[key] = _fill(value[key], extra, root)
+    elif isinstance(value, list) and isinstance(schema.get("items"), dict):
+        value = [_fill(item, schema["items"], root) for item in value]
+    return value
+
+
+def _resolve(schema: Config, root: Config) -> Config:
+    if "$ref" not in schema:
+        return schema
+    target = root
+    for part in schema["$ref"].removeprefix("#/").split("/"):
+        target = target[part]
+    return {**_resolve(target, root), **{key: value for key, value in schema.items() if key != "$ref"}}
+
+
+def _check_references(config: Config) -> None:
+    corpora = sorted(config["corpora"])
+    for name, model in config["models"].items():
+        if model["corpus"] not in corpora:
+            raise VidmemError(f"a corpus of {corpora}", repr(model["corpus"]), f"config key models.{name}.corpus")
+        if model["kind"] == "diffusers":
+            _check_pipeline(name, model)
+    for name, corpus in config["corpora"].items():
+        names = [source["name"] for source in corpus["sources"]]
+        if len(set(names)) < len(names):
+            raise VidmemError("sources of different names", names, f"config key corpora.{name}.sources")
+    if config["train"]["models"] and config["train"]["corpus"] not in corpora:
+        raise VidmemError(f"a corpus of {corpora}", repr(config["train"]["corpus"]), "config key train.corpus")
+
+
+def _check_pipeline(name: str, model: Config) -> None:
+    local = Path(model["path"]).exists() or model["path"].startswith((".", "/")) or model["path"].count("/") != 1
+    local = local or model["path"].startswith("reference_models/")
+    if not local and model["revision"] is None:
+        raise VidmemError(
+            "a pinned revision for a hub repository", None, f"config key models.{name}.revision", "give a commit hash"
+        )
+    if model["frames"] < 1:
+        raise VidmemError("frames >= 1", model["frames"], f"config key models.{name}.frames")
+
+

@@ -1,0 +1,18 @@
+"""Reading of training data and generated clips: listing, decoding, frames."""
+
+from .decode import Footage, read_image, read_video
+from .frames import fit_frames, frame_information
+from .listing import Item, list_source
+from .reading import ClipRecord, read_item
+
+__all__ = [
+    "ClipRecord",
+    "Footage",
+    "Item",
+    "fit_frames",
+    "frame_information",
+    "list_source",
+    "read_image",
+    "read_item",
+    "read_video",
+]

@@ -1,0 +1,125 @@
+"""Decoding of video and image files with PyAV and Pillow.
+
+A file that cannot be used raises ClipError with the status and reason its row will carry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from ..errors import ClipError
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
+VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".gif", ".mpg", ".mpeg", ".ts", ".wmv"})
+
+
+@dataclass(frozen=True)
+class Footage:
+    """Decoded frames: uint8 [T, H, W, 3] RGB, frames per second (0 for an image), and what was noticed."""
+
+    frames: np.ndarray
+    fps: float
+    reason: str = ""
+
+
+def check_file(path: Path) -> None:
+    """Raise ClipError unless there is a file with bytes in it."""
+    if not path.is_file():
+        raise ClipError("missing", "no such file")
+    if path.stat().st_size == 0:
+        raise ClipError("undecodable", "empty file")
+
+
+def read_image(path: Path) -> Footage:
+    """Read a still image as a clip of one frame, turned upright by its EXIF orientation."""
+    check_file(path)
+    try:
+        with Image.open(path) as image:
+            upright = ImageOps.exif_transpose(image).convert("RGB")
+            return Footage(np.asarray(upright)[None], 0.0)
+    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
+        raise ClipError("undecodable", f"image: {_short(error)}") from error
+
+
+def read_video(path: Path, frames: int, fps: float, start_s: float = 0.0) -> Footage:
+    """Sample frames of a video at a stated rate, by presentation time.
+
+    The frame shown at time start_s + n / fps is taken for n = 0, 1, ...; a variable-rate file is therefore
+    sampled evenly in time. A rotation in the container is applied.
+
+    Args:
+        path: video file.
+        frames: at most so many.
+        fps: sampling rate in Hz.
+        start_s: where to begin, in seconds from the first frame.
+
+    Returns:
+        One to `frames` frames; `reason` says when there are fewer, and why.
+
+    Raises:
+        ClipError: missing, empty, without a video stream, damaged before the first sample, or too short.
+    """
+    check_file(path)
+    targets = start_s + np.arange(frames) / fps
+    pictures, damage, last = _sample(path, targets)
+    if not pictures and damage:
+        raise ClipError("undecodable", damage)
+    if not pictures:
+        raise ClipError("undecodable", f"no frame at {start_s:g} s: the video ends at {last:.3f} s")
+    reason = ""
+    if len(pictures) < frames:
+        cause = damage or f"the video ends at {last:.3f} s"
+        reason = f"{len(pictures)} of {frames} frames: {cause}"
+    return Footage(np.stack(pictures), fps, reason)
+
+
+def _sample(path: Path, targets: np.ndarray) -> tuple[list[np.ndarray], str, float]:
+    """Pictures shown at the target times, the damage met ('' for none) and the end of the stream in s."""
+    pictures: list[np.ndarray] = []
+    shown, end, damage = None, 0.0, ""
+    try:
+        for time, end, frame in _timed_frames(path):
+            while shown is not None and len(pictures) < len(targets) and targets[len(pictures)] < time - 1e-6:
+                pictures.append(_upright(shown))
+            shown = frame
+            if len(pictures) == len(targets):
+                return pictures, "", end
+    except (av.FFmpegError, OSError, ValueError) as error:
+        damage = f"damaged after {end:.3f} s: {_short(error)}" if shown is not None else _short(error)
+    while shown is not None and len(pictures) < len(targets) and targets[len(pictures)] < end - 1e-6:
+        pictures.append(_upright(shown))
+    return pictures, damage, end
+
+
+def _timed_frames(path: Path) -> Iterator[tuple[float, float, av.VideoFrame]]:
+    """Yield (start, end, frame) in seconds from the first frame, in presentation order."""
+    with av.open(str(path)) as container:
+        if not container.streams.video:
+            raise ClipError("undecodable", "no video stream (audio only)")
+        stream = container.streams.video[0]
+        rate = float(stream.average_rate or stream.guessed_rate or 25)
+        origin, index = None, 0
+        for frame in container.decode(stream):
+            time = index / rate if frame.time is None else frame.time
+            origin = time if origin is None else origin
+            length = float(frame.duration * frame.time_base) if frame.duration and frame.time_base else 1 / rate
+            yield time - origin, time - origin + length, frame
+            index += 1
+        if index == 0:
+            raise ClipError("undecodable", "no decodable frame")
+
+
+def _upright(frame: av.VideoFrame) -> np.ndarray:
+    # FFmpeg's display matrix turns counter-clockwise, as np.rot90 does.
+    turns = round(frame.rotation / 90) % 4
+    return np.rot90(frame.to_ndarray(format="rgb24"), turns)
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split("\n")[0].split())[:160].split(": '/")[0]

@@ -1,0 +1,80 @@
+"""From a listed item to frames of one size and a row of the clip table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import ClipError
+from .decode import IMAGE_SUFFIXES, Footage, check_file, read_image, read_video
+from .frames import crop_fraction, fit_frames, frame_information
+from .gameplay import FRAMES_PER_SECOND, record_game
+from .listing import Item
+
+
+@dataclass(frozen=True)
+class ClipRecord:
+    """Outcome of reading one item: uint8 [T, H, W, 3] (T may be 0) and the fields of its row."""
+
+    frames: np.ndarray
+    fps: float
+    information: float
+    status: str
+    reason: str
+
+
+def read_item(
+    item: Item, frames: int, size: tuple[int, int], fps: float, fit: str, min_information: float = 0.0
+) -> ClipRecord:
+    """Read an item; whatever is wrong with it becomes its status and reason.
+
+    Args:
+        item: what to read.
+        frames: frames at most.
+        size: (height, width) of the result.
+        fps: sampling rate, Hz.
+        fit: 'crop' or 'stretch'.
+        min_information: bits below which a clip is skipped.
+    """
+    try:
+        if item.problem:
+            raise ClipError("skipped", item.problem)
+        footage = _read(item, frames, fps)
+        pictures = footage.frames if item.crop is None else crop_fraction(footage.frames, item.crop)
+        pictures = fit_frames(pictures, size, fit)
+        information = frame_information(pictures)
+        if information < min_information:
+            raise ClipError("skipped", f"information {information:.2f} bits, below {min_information:g}")
+    except ClipError as error:
+        nothing = np.zeros((0, *size, 3), np.uint8)
+        return ClipRecord(nothing, 0.0, 0.0, error.status, error.reason)
+    return ClipRecord(pictures, footage.fps, information, "ok", footage.reason)
+
+
+def _read(item: Item, frames: int, fps: float) -> Footage:
+    if item.kind == "gameplay":
+        return Footage(*record_game(item.path, frames, max(1, round(FRAMES_PER_SECOND / fps))))
+    path, _, index = item.path.partition("#")
+    if index:
+        return _read_stack(Path(path), index)
+    if Path(path).suffix.lower() in IMAGE_SUFFIXES:
+        return read_image(Path(path))
+    return read_video(Path(path), frames, fps, item.start_s)
+
+
+def _read_stack(path: Path, index: str) -> Footage:
+    """One picture of a .npy stack [N, H, W] of grey levels 0..1 or 0..255, or [N, H, W, 3]."""
+    check_file(path)
+    try:
+        stack = np.load(path, mmap_mode="r", allow_pickle=False)
+        picture = np.asarray(stack[int(index)])
+    except (ValueError, IndexError, OSError) as error:
+        raise ClipError("undecodable", f"array: {str(error)[:120]}") from error
+    if picture.ndim == 2:
+        picture = np.repeat(picture[..., None], 3, axis=2)
+    if picture.ndim != 3 or picture.shape[2] != 3:
+        raise ClipError("undecodable", f"array of shape {picture.shape}")
+    scaled = picture if picture.dtype == np.uint8 else np.round(picture * 255)
+    return Footage(np.clip(scaled, 0, 255).astype(np.uint8)[None], 0.0)

@@ -1,0 +1,91 @@
+"""Which device a job computes on.
+
+Locally nothing divides the GPUs of a machine among jobs, so a job claims one by an exclusive lock on a file per GPU
+before torch is imported. The kernel drops the lock when the process dies, however it dies. Under Slurm a job takes
+what it was given.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import VidmemError
+
+_HELD: list[int] = []  # open lock files; kept open for the life of the process
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where a job computes: 'cpu' or 'cuda', and the GPU's number where one was claimed ('' otherwise)."""
+
+    kind: str
+    gpu: str = ""
+
+
+def claim_device(wanted: str, gpus_given: int, wait_s: float = 3600.0) -> Device:
+    """Choose the device of this job and hide the other GPUs from it.
+
+    Args:
+        wanted: 'auto', 'cpu' or 'cuda'.
+        gpus_given: GPUs the scheduler granted (snakemake.resources.gpu).
+        wait_s: how long to wait for a free GPU.
+
+    Raises:
+        VidmemError: 'cuda' without a GPU granted or present, or none free in time.
+    """
+    present = visible_gpus()
+    if wanted == "cuda" and not (gpus_given and present):
+        got = f"{gpus_given} granted, {len(present)} present"
+        raise VidmemError("a GPU", got, "config key device", "run with --resources gpu=N, or device: auto")
+    if wanted == "cpu" or not gpus_given or not present:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        return Device("cpu")
+    if "SLURM_JOB_ID" in os.environ:
+        return Device("cuda", os.environ.get("CUDA_VISIBLE_DEVICES", ""))
+    gpu = _lock_free_gpu(present, wait_s)
+    os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+    return Device("cuda", gpu)
+
+
+def visible_gpus() -> list[str]:
+    """Numbers of the GPUs this process may use, without importing torch.
+
+    VIDMEM_PRETEND_GPUS=4 pretends to four (for tests; the computation then stays on the CPU).
+    """
+    pretended = os.environ.get("VIDMEM_PRETEND_GPUS")
+    if pretended:
+        return [str(number) for number in range(int(pretended))]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [part.strip() for part in visible.split(",") if part.strip() and part.strip() != "-1"]
+    nodes = Path("/dev").glob("nvidia[0-9]*")
+    return sorted(node.name.removeprefix("nvidia") for node in nodes)
+
+
+def torch_device(device: Device) -> str:
+    """Name for torch: pretended GPUs compute on the CPU."""
+    return "cpu" if device.kind == "cpu" or os.environ.get("VIDMEM_PRETEND_GPUS") else "cuda"
+
+
+def _lock_free_gpu(present: list[str], wait_s: float) -> str:
+    folder = Path(os.environ.get("VIDMEM_LOCKS", Path(tempfile.gettempdir()) / f"vidmem-gpus-{os.getuid()}"))
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    deadline = time.monotonic() + wait_s
+    while True:
+        for gpu in present:
+            handle = os.open(folder / f"gpu{gpu}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(handle)
+                continue
+            _HELD.append(handle)
+            return gpu
+        if time.monotonic() > deadline:
+            raise VidmemError("a free GPU", f"all of {present} locked for {wait_s:g} s", str(folder))
+        time.sleep(0.2)

@@ -1,0 +1,230 @@
+"""The figures: colour-blind safe, readable in print, the same bytes on every run."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+
+from .store import write_atomic
+
+PALETTE = sns.color_palette("colorblind")
+MEMBER, HELDOUT, UNRELATED, IMAGE = PALETTE[0], PALETTE[1], PALETTE[7], PALETTE[2]
+STYLE = {
+    "font.size": 9, "axes.titlesize": 9, "axes.labelsize": 9, "legend.fontsize": 8, "figure.dpi": 100,
+    "savefig.dpi": 200, "svg.hashsalt": "vidmem", "svg.fonttype": "none", "axes.grid": True, "grid.alpha": 0.3,
+    "axes.spines.top": False, "axes.spines.right": False,
+}  # fmt: skip
+
+
+def save_figure(figure: plt.Figure, path: Path | str) -> None:
+    """Save as PNG and SVG without a date, so that the same data give the same bytes."""
+    stem = str(path).removesuffix(".png")
+    plain = {"Software": None}
+    write_atomic(f"{stem}.png", lambda file: figure.savefig(file, format="png", metadata=plain, bbox_inches="tight"))
+    write_atomic(f"{stem}.svg", lambda file: figure.savefig(file, format="svg", metadata={"Date": None}, bbox_inches="tight"))
+    plt.close(figure)
+
+
+def plain_text(text: str, width: int = 34, lines: int = 2) -> str:
+    """Hostile text for a figure: control characters out, no TeX, wrapped and cut.
+
+    >>> plain_text("a $x$ " + chr(10) + "b")
+    'a \\\\$x\\\\$ b'
+    """
+    clean = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+    wrapped = textwrap.wrap(clean, width)[:lines] or [""]
+    if len(" ".join(wrapped)) < len(clean):
+        wrapped[-1] = wrapped[-1][: width - 1] + "…"
+    return "\n".join(wrapped).replace("$", r"\$")
+
+
+def strip(frames: np.ndarray, count: int, marked: int = -1, border: int = 2) -> np.ndarray:
+    """Frames beside each other, evenly chosen so that the marked one is among them and framed.
+
+    Args:
+        frames: uint8 [T, H, W, 3].
+        count: frames shown; a shorter clip leaves white.
+        marked: frame to frame in orange, -1 for none.
+
+    Returns:
+        uint8 [H, count * W, 3].
+    """
+    chosen = np.unique(np.round(np.linspace(0, len(frames) - 1, min(count, len(frames)))).astype(int))
+    if marked >= 0 and marked not in chosen:
+        chosen[np.argmin(np.abs(chosen - marked))] = marked
+        chosen = np.sort(chosen)
+    tiles = np.full((count, *frames.shape[1:]), 255, np.uint8)
+    tiles[: len(chosen)] = frames[chosen]
+    if marked >= 0:
+        place = int(np.flatnonzero(chosen == marked)[0])
+        framed = np.full_like(tiles[place], np.round(np.array(HELDOUT) * 255).astype(np.uint8))
+        framed[border:-border, border:-border] = tiles[place][border:-border, border:-border]
+        tiles[place] = framed
+    return np.concatenate(list(tiles), axis=1)
+
+
+def gallery(rows: Sequence[dict], title: str, threshold: float, columns: int = 2, count: int = 6) -> plt.Figure:
+    """Training clip above generated clip, with the score and the caption.
+
+    Args:
+        rows: dictionaries with training, generated (frames), training_frame, generated_frame, score, copies, caption,
+            label. May be empty: the figure then says so.
+        title: of the figure.
+        threshold: of the verdict, printed.
+    """
+    with plt.rc_context({**STYLE, "axes.grid": False}):
+        if not rows:
+            return empty_figure(title, "no model of this kind in the audit, or no clip of it could be scored")
+        lines = -(-len(rows) // columns)
+        figure, axes = plt.subplots(lines, columns, figsize=(4.6 * columns, 2.15 * lines), squeeze=False)
+        for axis in axes.flat:
+            axis.axis("off")
+        for axis, row in zip(axes.flat, rows):
+            upper = strip(row["training"], count, row["training_frame"])
+            lower = strip(row["generated"], count, row["generated_frame"])
+            gap = np.full((3, upper.shape[1], 3), 255, np.uint8)
+            axis.imshow(np.concatenate([upper, gap, lower]), interpolation="nearest")
+            axis.text(-4, len(upper) / 2, "training", rotation=90, ha="right", va="center", fontsize=7)
+            axis.text(-4, len(upper) * 1.5, "generated", rotation=90, ha="right", va="center", fontsize=7)
+            verdict = "memorised" if row["score"] >= threshold else "below threshold"
+            seen = f"seen {row['copies']}x" if row["copies"] else ""
+            head = ", ".join(part for part in (row["label"], f"GSSCD {row['score']:.2f} ({verdict})", seen) if part)
+            axis.set_title(f"{head}\n{plain_text(row['caption'], 62, 1)}", fontsize=7.5, loc="left")
+        figure.suptitle(f"{title}  (threshold {threshold:g}, most similar frames in orange)", fontsize=9.5)
+        figure.tight_layout()
+        return figure
+
+
+def empty_figure(title: str, reason: str) -> plt.Figure:
+    """A figure that says why there is nothing to show."""
+    figure, axis = plt.subplots(figsize=(6, 1.6))
+    axis.axis("off")
+    axis.text(0.5, 0.5, f"{title}\n{reason}", ha="center", va="center")
+    return figure
+
+
+def image_panel(rows: Sequence[dict], threshold: float, columns: int = 4) -> plt.Figure:
+    """Training images beside the most similar generated frame.
+
+    Args:
+        rows: dictionaries with image, frame (uint8 [H, W, 3]), score, caption, copies, label.
+    """
+    title = "Image training data beside the most similar generated frame"
+    with plt.rc_context({**STYLE, "axes.grid": False}):
+        if not rows:
+            return empty_figure(title, "no still images in the training data, or no match among them")
+        lines = -(-len(rows) // columns)
+        figure, axes = plt.subplots(lines, columns, figsize=(2.9 * columns, 1.95 * lines), squeeze=False)
+        for axis in axes.flat:
+            axis.axis("off")
+        for axis, row in zip(axes.flat, rows):
+            gap = np.full((len(row["image"]), 3, 3), 255, np.uint8)
+            axis.imshow(np.concatenate([row["image"], gap, row["frame"]], axis=1), interpolation="nearest")
+            verdict = "memorised" if row["score"] >= threshold else "below threshold"
+            head = f"GSSCD {row['score']:.2f} ({verdict}), seen {row['copies']}x"
+            axis.set_title(f"{head}\n{plain_text(row['caption'], 40, 1)}", fontsize=7.5, loc="left")
+        figure.suptitle(f"{title}  (left: training, right: generated)", fontsize=9.5)
+        figure.tight_layout()
+        return figure
+
+
+def motion_panel(rows: Sequence[dict], k: int, threshold: float) -> plt.Figure:
+    """Frame pairs and flow colour maps of the best motion matches.
+
+    Args:
+        rows: dictionaries with training, generated (lists of (frame, next frame, flow picture)), score, caption, label.
+    """
+    title = f"Motion matches: the {k} frame pairs of the best window, and their flow"
+    with plt.rc_context({**STYLE, "axes.grid": False}):
+        if not rows:
+            return empty_figure(title, "no window of any clip may carry a motion verdict")
+        figure, axes = plt.subplots(len(rows), 1, figsize=(8.2, 2.5 * len(rows)), squeeze=False)
+        for axis, row in zip(axes[:, 0], rows):
+            axis.axis("off")
+            upper, lower = (_pair_row(row[side]) for side in ("training", "generated"))
+            gap = np.full((3, upper.shape[1], 3), 255, np.uint8)
+            axis.imshow(np.concatenate([upper, gap, lower]), interpolation="nearest")
+            axis.text(-4, len(upper) / 2, "training", rotation=90, ha="right", va="center", fontsize=7)
+            axis.text(-4, len(upper) * 1.5, "generated", rotation=90, ha="right", va="center", fontsize=7)
+            verdict = "motion-memorised" if row["score"] >= threshold else "below threshold"
+            head = f"{row['label']}, OFS-{k} {row['score']:.3f} ({verdict})"
+            axis.set_title(f"{head}\n{plain_text(row['caption'], 90, 1)}", fontsize=7.5, loc="left")
+        figure.suptitle(title + "  (hue: direction, saturation: speed)", fontsize=9.5)
+        figure.tight_layout()
+        return figure
+
+
+def _pair_row(pairs: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> np.ndarray:
+    tiles = []
+    for first, second, colours in pairs:
+        gap = np.full((len(first), 4, 3), 255, np.uint8)
+        tiles += [first, second, colours, gap]
+    return np.concatenate(tiles[:-1], axis=1)
+
+
+def score_distributions(table: pd.DataFrame, thresholds: dict[str, float]) -> plt.Figure:
+    """Distributions of the content and motion scores by what was scored.
+
+    Args:
+        table: metric ('GSSCD' or 'OFS-k'), group, value.
+        thresholds: metric -> threshold, drawn as a line.
+    """
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(1, len(thresholds), figsize=(5.2 * len(thresholds), 3.4), squeeze=False)
+        for axis, (metric, threshold) in zip(axes[0], thresholds.items()):
+            chosen = table[(table["metric"] == metric) & table["value"].notna()]
+            order = list(dict.fromkeys(chosen["group"]))
+            if order:
+                sns.boxplot(
+                    chosen, x="value", y="group", order=order, hue="group", hue_order=order, ax=axis, width=0.55,
+                    palette=PALETTE[: len(order)], fliersize=0, legend=False, linewidth=0.8,
+                )  # fmt: skip
+                jitter = np.random.default_rng(0).uniform(-0.18, 0.18, len(chosen))
+                places = chosen["group"].map(order.index).to_numpy() + jitter
+                axis.plot(chosen["value"], places, ".", color="black", alpha=0.25, markersize=2.5, rasterized=True)
+                counts = chosen["group"].value_counts()
+                axis.set_yticks(range(len(order)), [f"{name}\n(n = {counts[name]})" for name in order])
+            axis.axvline(threshold, color="black", linestyle="--", linewidth=1)
+            axis.set(xlabel=f"{metric} (dashed: threshold {threshold:g})", ylabel="")
+        figure.tight_layout()
+        return figure
+
+
+def copies_figure(table: pd.DataFrame) -> plt.Figure:
+    """Share of prompts that replay their own clip, and the mean score, against planted copies.
+
+    Args:
+        table: of copies_rows.
+    """
+    with plt.rc_context(STYLE):
+        if not len(table):
+            return empty_figure("Memorization against planted copies", "no model was prompted with captions of the corpus")
+        figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.2))
+        for place, ((model, data), group) in enumerate(table.groupby(["model", "data"], sort=True)):
+            group = group.sort_values("copies")
+            x = np.arange(len(group))
+            labels = ["held out" if copies == 0 else str(copies) for copies in group["copies"]]
+            positions = [LABELS.index(label) if label in LABELS else at for at, label in zip(x, labels)]
+            error = [group["content_share"] - group["low"], group["high"] - group["content_share"]]
+            style = {"color": PALETTE[place], "marker": "osv^D"[place % 5], "label": f"{model}, {data}"}
+            axes[0].errorbar(positions, group["content_share"], np.clip(error, 0, None), capsize=3, linewidth=1.4, **style)
+            axes[1].plot(positions, group["mean_own_gsscd"], linewidth=1.4, **style)
+        for axis, label in zip(axes, ("share of prompts with GSSCD to own clip above threshold", "mean GSSCD to own clip")):
+            axis.set(xticks=range(len(LABELS)), xticklabels=LABELS, ylim=(-0.03, 1.03), xlabel="copies in training")
+            axis.set_ylabel(textwrap.fill(label, 34))
+        axes[0].legend(loc="upper left")
+        figure.tight_layout()
+        return figure
+
+
+LABELS = ["held out", "1", "4", "16", "64"]

@@ -1,0 +1,71 @@
+"""Logging of jobs, and progress that the person who waits can see."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from tqdm import tqdm
+
+from .errors import VidmemError
+
+Item = TypeVar("Item")
+LOGGER = logging.getLogger("vidmem")
+
+
+def start_logging(path: Path | str, checkout: Path | str) -> None:
+    """Send the library's log, warnings and the traceback of a failure to a file; errors also to the terminal.
+
+    Args:
+        path: the rule's log.
+        checkout: folder of the running script.
+
+    Raises:
+        VidmemError: the library that was imported is not the one beside the script. Snakemake appends that folder
+            to the module path, so an installed copy would silently win.
+    """
+    library = Path(__file__).resolve().parent
+    if library.parent != Path(checkout).resolve():
+        hint = "pip uninstall vidmem, or pip install -e ."
+        raise VidmemError(f"the library of the checkout, {checkout}/vidmem", library, "import vidmem", hint)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path, mode="w", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    LOGGER.setLevel(logging.INFO)
+    LOGGER.addHandler(handler)
+    logging.captureWarnings(True)
+    logging.getLogger("py.warnings").addHandler(handler)
+    previous = sys.excepthook
+
+    def record(kind, error, trace):
+        LOGGER.error("failed", exc_info=(kind, error, trace))
+        previous(kind, error, trace)
+
+    sys.excepthook = record
+
+
+def progress(items: Iterable[Item], label: str, total: int | None = None, unit: str = "it") -> Iterator[Item]:
+    """Iterate with a bar, a rate and an estimate on the terminal, and a line in the log every ten seconds.
+
+    Without a terminal the bar is left out: a cluster's log would fill with it.
+    """
+    total = total if total is not None or not hasattr(items, "__len__") else len(items)
+    bar = tqdm(items, desc=label, total=total, unit=unit, disable=not _has_terminal(), leave=False, file=sys.stderr)
+    last, began = time.monotonic(), time.monotonic()
+    for done, item in enumerate(bar, 1):
+        yield item
+        if time.monotonic() - last > 10:
+            last = time.monotonic()
+            rate = done / (last - began)
+            left = "" if total is None else f", {(total - done) / rate:.0f} s left"
+            LOGGER.info("%s: %d of %s, %.2f %s/s%s", label, done, total or "?", rate, unit, left)
+    LOGGER.info("%s: %s done in %.1f s", label, total if total is not None else "all", time.monotonic() - began)
+
+
+def _has_terminal() -> bool:
+    return sys.stderr.isatty() or os.environ.get("VIDMEM_PROGRESS") == "1"

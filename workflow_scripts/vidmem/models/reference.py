@@ -1,0 +1,191 @@
+"""Reference models: small video diffusion models in diffusers format whose training data is known.
+
+They are built from diffusers' and transformers' own classes, so that the adapter that loads them is the one that
+loads a published model. The only class of ours inside is the patch autoencoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from diffusers import DDIMScheduler, DiffusionPipeline, TextToVideoSDPipeline, UNet3DConditionModel
+from diffusers.utils import BaseOutput
+from diffusers.utils.torch_utils import randn_tensor
+from diffusers.video_processor import VideoProcessor
+from tokenizers import Tokenizer, models, trainers
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from .autoencoder import PatchAutoencoder
+
+PROMPT_TOKENS = 32
+SPECIAL_TOKENS = ("<|startoftext|>", "<|endoftext|>")
+
+
+def build_tokenizer(captions: Iterable[str], vocabulary: int = 1000) -> CLIPTokenizer:
+    """Train a byte-level BPE on captions and return it as a CLIPTokenizer of PROMPT_TOKENS tokens.
+
+    Args:
+        captions: training sentences; every byte is in the alphabet, so that no prompt is unknown.
+        vocabulary: tokens in all. 512 of them are the bytes, inside and at the end of a word.
+    """
+    template = CLIPTokenizer()  # empty vocabulary: lends CLIP's normalisation and word splitting
+    trained = Tokenizer(models.BPE(end_of_word_suffix="</w>", unk_token=SPECIAL_TOKENS[1]))
+    trained.normalizer = template.backend_tokenizer.normalizer
+    trained.pre_tokenizer = template.backend_tokenizer.pre_tokenizer
+    from tokenizers.pre_tokenizers import ByteLevel
+
+    alphabet = sorted(ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary - len(alphabet) - len(SPECIAL_TOKENS),
+        initial_alphabet=alphabet,
+        end_of_word_suffix="</w>",
+        show_progress=False,
+    )
+    trained.train_from_iterator(sorted(captions), trainer)
+    learned = sorted(trained.get_vocab().items(), key=lambda item: item[1])
+    tokens = [token for token, _ in learned]
+    tokens += [byte + "</w>" for byte in alphabet if byte + "</w>" not in set(tokens)]
+    tokens += SPECIAL_TOKENS
+    merges = _merges_of(trained)
+    return CLIPTokenizer(
+        vocab={token: index for index, token in enumerate(tokens)}, merges=merges, model_max_length=PROMPT_TOKENS
+    )
+
+
+def _merges_of(tokenizer: Tokenizer) -> list[tuple[str, str]]:
+    import json
+
+    return [tuple(pair) for pair in json.loads(tokenizer.to_str())["model"]["merges"]]
+
+
+def build_text_encoder(tokenizer: CLIPTokenizer, width: int, layers: int) -> CLIPTextModel:
+    """CLIP text encoder with random weights."""
+    config = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=width,
+        intermediate_size=2 * width,
+        num_hidden_layers=layers,
+        num_attention_heads=max(1, width // 32),
+        max_position_embeddings=PROMPT_TOKENS,
+        projection_dim=width,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return CLIPTextModel(config)
+
+
+def build_unet(channels: int, grid: int, widths: tuple[int, ...], text_width: int) -> UNet3DConditionModel:
+    """Video U-Net with random weights; cross-attention everywhere but at the coarsest level.
+
+    Args:
+        channels: of the latents.
+        grid: side of the latent grid.
+        widths: channels of each level.
+        text_width: of the text embeddings.
+    """
+    inner = len(widths) - 1
+    return UNet3DConditionModel(
+        sample_size=grid,
+        in_channels=channels,
+        out_channels=channels,
+        block_out_channels=widths,
+        layers_per_block=1,
+        down_block_types=("CrossAttnDownBlock3D",) * inner + ("DownBlock3D",),
+        up_block_types=("UpBlock3D",) + ("CrossAttnUpBlock3D",) * inner,
+        cross_attention_dim=text_width,
+        attention_head_dim=32,
+        norm_num_groups=16,
+    )
+
+
+def build_scheduler() -> DDIMScheduler:
+    """DDIM whose network predicts the clean sample, with zero terminal signal as in training.
+
+    Predicting the noise or the velocity asks a net that is narrower than its latents (48 against 128 channels) to
+    pass noise through, which it cannot; the clean sample lies on a manifold that fits. It also leaves no residual
+    noise in the last step, which SSCD would punish.
+    """
+    return DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type="sample",
+        rescale_betas_zero_snr=True,
+        timestep_spacing="trailing",
+        clip_sample=False,
+        set_alpha_to_one=True,
+    )
+
+
+@dataclass
+class VideoOutput(BaseOutput):
+    """Result of a video pipeline: frames [N, T, H, W, 3] or as its output type says."""
+
+    frames: torch.Tensor | np.ndarray | list
+
+
+class UnconditionalVideoPipeline(DiffusionPipeline):
+    """Video generation without a prompt, with the call signature of TextToVideoSDPipeline where it applies."""
+
+    model_cpu_offload_seq = "unet->vae"
+
+    def __init__(self, vae: PatchAutoencoder, unet: UNet3DConditionModel, scheduler: DDIMScheduler):
+        super().__init__()
+        self.register_modules(vae=vae, unet=unet, scheduler=scheduler)
+        self.vae_scale_factor = 2 ** (len(self.vae.config.block_out_channels) - 1)
+        self.video_processor = VideoProcessor(do_resize=False, vae_scale_factor=self.vae_scale_factor)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        batch_size: int = 1,
+        num_frames: int = 8,
+        num_inference_steps: int = 25,
+        generator: torch.Generator | list[torch.Generator] | None = None,
+        output_type: str = "np",
+        return_dict: bool = True,
+    ):
+        """Generate clips; see TextToVideoSDPipeline for the arguments it shares.
+
+        Returns:
+            frames: [batch_size, num_frames, H, W, 3] in 0..1 for output_type 'np'.
+        """
+        device, config = self._execution_device, self.unet.config
+        shape = (batch_size, config.in_channels, num_frames, config.sample_size, config.sample_size)
+        latents = randn_tensor(shape, generator=generator, device=device, dtype=self.unet.dtype)
+        self.scheduler.set_timesteps(num_inference_steps, device=device)
+        latents = latents * self.scheduler.init_noise_sigma
+        silence = latents.new_zeros(batch_size, 1, config.cross_attention_dim)
+        for time in self.progress_bar(self.scheduler.timesteps):
+            sample = self.scheduler.scale_model_input(latents, time)
+            prediction = self.unet(sample, time, encoder_hidden_states=silence).sample
+            latents = self.scheduler.step(prediction, time, latents).prev_sample
+        flat = latents.transpose(1, 2).flatten(0, 1) / self.vae.config.scaling_factor
+        images = self.vae.decode(flat).sample.unflatten(0, (batch_size, num_frames)).transpose(1, 2)
+        frames = self.video_processor.postprocess_video(images.float(), output_type=output_type)
+        return VideoOutput(frames=frames) if return_dict else (frames,)
+
+
+def build_pipeline(kind: str, vae: PatchAutoencoder, captions: list[str], grid: int, size: dict) -> DiffusionPipeline:
+    """Untrained reference pipeline.
+
+    Args:
+        kind: 'text-to-video' or 'unconditional-video'.
+        vae: fitted autoencoder.
+        captions: what the tokenizer is trained on (text-to-video only).
+        grid: side of the latent grid.
+        size: widths of the U-Net levels, text_width, text_layers, vocabulary.
+    """
+    widths = tuple(size["widths"])
+    unet = build_unet(vae.config.latent_channels, grid, widths, size["text_width"])
+    if kind == "unconditional-video":
+        return UnconditionalVideoPipeline(vae=vae, unet=unet, scheduler=build_scheduler())
+    tokenizer = build_tokenizer(captions, size["vocabulary"])
+    encoder = build_text_encoder(tokenizer, size["text_width"], size["text_layers"])
+    return TextToVideoSDPipeline(
+        vae=vae, text_encoder=encoder, tokenizer=tokenizer, unet=unet, scheduler=build_scheduler()
+    )

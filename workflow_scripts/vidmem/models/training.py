@@ -1,0 +1,287 @@
+"""Training of the reference models: planted copies are sampling weights, images join as clips of one frame.
+
+Every random draw of a step comes from a stream keyed by (seed, step): a run killed and resumed from a checkpoint
+takes the same steps as one that was not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from ..errors import VidmemError
+from ..seeding import torch_stream
+from .autoencoder import PatchAutoencoder
+
+Progress = Callable[[int, float], None]
+
+
+@dataclass(frozen=True)
+class AutoencoderPlan:
+    """How the autoencoder is fitted: steps of Adam on its refining net, after the components are set.
+
+    Attributes:
+        noise: largest deviation of the Gaussian noise added to the latents, in latent units.
+        mirror: share of images mirrored.
+    """
+
+    steps: int
+    batch: int = 16
+    rate: float = 1.5e-3
+    noise: float = 0.2
+    mirror: float = 0.1
+    seed: int = 0
+
+
+def fit_autoencoder(vae: PatchAutoencoder, images: torch.Tensor, plan: AutoencoderPlan, report: Progress) -> list[float]:
+    """Fit the components and train the refining net with a mean absolute error on noisy latents.
+
+    Absolute error, because its optimum is a median: flat backgrounds come out flat.
+
+    Args:
+        vae: changed in place.
+        images: float [N, 3, H, W] in -1..1; all footage, not only members.
+        report: called with (step, loss).
+
+    Returns:
+        Loss of every hundredth step.
+    """
+    vae.fit_components(images)
+    losses = []
+    if vae.refine is None or not plan.steps:
+        return losses
+    optimiser = torch.optim.AdamW(vae.refine.parameters(), lr=plan.rate, weight_decay=0.0)
+    for step in range(plan.steps):
+        _set_rate(optimiser, plan.rate * _annealing(step, plan.steps, warm_up=100))
+        stream = torch_stream("autoencoder", plan.seed, step)
+        clean = images[torch.randint(len(images), (plan.batch,), generator=stream)]
+        mirrored = torch.rand(plan.batch, generator=stream) < plan.mirror
+        clean = torch.where(mirrored[:, None, None, None], clean.flip(3), clean)
+        latents = vae.project(clean)
+        loudness = plan.noise * torch.rand(plan.batch, 1, 1, 1, generator=stream)
+        noisy = latents + loudness * torch.randn(latents.shape, generator=stream)
+        with _autocast(clean.device):
+            rebuilt = vae.reconstruct(noisy)
+        loss = (rebuilt.float() - clean).abs().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        if step % 100 == 0:
+            losses.append(loss.item())
+            report(step, losses[-1])
+    return losses
+
+
+@dataclass(frozen=True)
+class DiffusionPlan:
+    """How a reference model is trained.
+
+    Attributes:
+        steps: optimiser steps.
+        batch: clips a step.
+        rate: peak learning rate of AdamW; linear warm-up, cosine decay to zero.
+        ema: decay of the weight average, which is what is saved.
+        drop: share of captions replaced by the empty one, for classifier-free guidance.
+        image_every: every so many steps a batch of still images instead; 0 for never.
+        image_batch: images in such a step.
+        checkpoint_every: steps between checkpoints.
+    """
+
+    steps: int
+    batch: int = 8
+    rate: float = 1e-3
+    ema: float = 0.999
+    drop: float = 0.1
+    image_every: int = 4
+    image_batch: int = 16
+    checkpoint_every: int = 500
+    seed: int = 0
+
+
+@dataclass
+class TrainingSet:
+    """Latents of the members and how often each is seen.
+
+    Attributes:
+        clips: float [N, T, C, h, w]; captions and copies: N each.
+        images: float [M, 1, C, h, w], M may be 0; image_captions and image_copies: M each.
+    """
+
+    clips: torch.Tensor
+    captions: list[str]
+    copies: np.ndarray
+    images: torch.Tensor
+    image_captions: list[str] = field(default_factory=list)
+    image_copies: np.ndarray = field(default_factory=lambda: np.zeros(0))
+
+    def __post_init__(self):
+        for name, count, other in (
+            ("captions", len(self.captions), len(self.clips)),
+            ("copies", len(self.copies), len(self.clips)),
+            ("image_captions", len(self.image_captions), len(self.images)),
+        ):
+            if count != other:
+                raise VidmemError(f"{other} {name}", count, "TrainingSet")
+        if not len(self.clips) or not np.all(np.asarray(self.copies) > 0):
+            raise VidmemError("at least one clip, each with copies > 0", list(self.copies), "TrainingSet")
+
+
+class DiffusionTrainer:
+    """One training run of a reference pipeline: step, average, checkpoint, resume."""
+
+    def __init__(self, pipeline, data: TrainingSet, plan: DiffusionPlan, device: str = "cpu"):
+        self.pipeline, self.data, self.plan, self.device = pipeline, data, plan, torch.device(device)
+        self.networks = {"unet": pipeline.unet.to(self.device).train()}
+        self.tokenizer = getattr(pipeline, "tokenizer", None)
+        if self.tokenizer is not None:
+            self.networks["text_encoder"] = pipeline.text_encoder.to(self.device).train()
+        self.average = {name: value.detach().clone() for name, value in self._parameters()}
+        weights = [value for _, value in self._parameters()]
+        self.optimiser = torch.optim.AdamW(weights, lr=plan.rate, betas=(0.9, 0.99), weight_decay=0.0)
+        self.step, self.seconds, self.losses = 0, 0.0, []
+
+    def _parameters(self) -> Iterator[tuple[str, torch.nn.Parameter]]:
+        for network, module in self.networks.items():
+            for name, value in module.named_parameters():
+                yield f"{network}.{name}", value
+
+    def run(self, checkpoint: Path | str | None, report: Progress) -> None:
+        """Train to the planned number of steps, from the checkpoint if there is one."""
+        if checkpoint is not None and Path(checkpoint).exists():
+            self.load(checkpoint)
+        began, losses = time.monotonic() - self.seconds, []
+        while self.step < self.plan.steps:
+            losses.append(self._take_step())
+            self.step += 1
+            if self.step % 50 == 0:
+                self.losses.append(float(torch.stack(losses).mean()))
+                losses.clear()
+                report(self.step, self.losses[-1])
+            self.seconds = time.monotonic() - began
+            if checkpoint is not None and self.step % self.plan.checkpoint_every == 0:
+                self.save(checkpoint)
+
+    def _take_step(self) -> torch.Tensor:
+        plan, stream = self.plan, torch_stream("train", self.plan.seed, self.step)
+        latents, captions = self._draw(stream)
+        _set_rate(self.optimiser, plan.rate * _annealing(self.step, plan.steps, warm_up=200))
+        with _autocast(self.device):
+            text = self._embed(captions, latents)
+            loss = denoising_loss(self.pipeline.unet, self.pipeline.scheduler, latents, text, stream)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_([value for _, value in self._parameters()], 1.0)
+        self.optimiser.step()
+        self._update_average()
+        return loss.detach()
+
+    def _draw(self, stream: torch.Generator) -> tuple[torch.Tensor, list[str]]:
+        plan, data = self.plan, self.data
+        still = len(data.images) and plan.image_every and self.step % plan.image_every == plan.image_every - 1
+        latents, captions, copies, count = (
+            (data.images, data.image_captions, data.image_copies, plan.image_batch)
+            if still
+            else (data.clips, data.captions, data.copies, plan.batch)
+        )
+        weights = torch.as_tensor(np.asarray(copies, dtype=np.float64))
+        chosen = torch.multinomial(weights, count, replacement=True, generator=stream)
+        dropped = torch.rand(count, generator=stream) < plan.drop
+        texts = ["" if drop else captions[index] for index, drop in zip(chosen.tolist(), dropped.tolist())]
+        return latents[chosen].to(self.device), texts
+
+    def _embed(self, captions: list[str], latents: torch.Tensor) -> torch.Tensor:
+        if self.tokenizer is None:
+            return latents.new_zeros(len(captions), 1, self.pipeline.unet.config.cross_attention_dim)
+        tokens = self.tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").to(self.device)
+        return self.pipeline.text_encoder(tokens.input_ids).last_hidden_state
+
+    def _update_average(self) -> None:
+        # Warm-up of the average: a fixed decay would carry the random start for thousands of steps.
+        decay = min(self.plan.ema, (1 + self.step) / (10 + self.step))
+        names, values = zip(*self._parameters())
+        torch._foreach_lerp_([self.average[name] for name in names], [value.detach() for value in values], 1 - decay)
+
+    def use_average(self) -> None:
+        """Put the averaged weights into the pipeline."""
+        for name, value in self._parameters():
+            value.data.copy_(self.average[name])
+        for network in self.networks.values():
+            network.eval()
+
+    def save(self, path: Path | str) -> None:
+        """Write everything a resumed run needs, whole or not at all."""
+        from ..store import write_atomic
+
+        state = {
+            "weights": {name: value.detach() for name, value in self._parameters()},
+            "average": self.average,
+            "optimiser": self.optimiser.state_dict(),
+            "counters": {"step": self.step, "seconds": self.seconds, "losses": self.losses, "seed": self.plan.seed},
+        }
+        write_atomic(path, lambda file: torch.save(state, file))
+
+    def load(self, path: Path | str) -> None:
+        """Resume from a checkpoint this class wrote."""
+        state = torch.load(path, weights_only=True, map_location=self.device)
+        if state["counters"]["seed"] != self.plan.seed or set(state["weights"]) != set(self.average):
+            raise VidmemError("a checkpoint of this run", "one of another seed or architecture", str(path), "delete it")
+        for name, value in self._parameters():
+            value.data.copy_(state["weights"][name])
+        self.average = state["average"]
+        self.optimiser.load_state_dict(state["optimiser"])
+        counters = state["counters"]
+        self.step, self.seconds, self.losses = counters["step"], counters["seconds"], list(counters["losses"])
+
+
+def denoising_loss(unet, scheduler, latents: torch.Tensor, text: torch.Tensor, stream: torch.Generator) -> torch.Tensor:
+    """Mean squared error of the prediction at uniformly drawn steps, whatever the scheduler says is predicted.
+
+    Args:
+        latents: float [B, T, C, h, w].
+        text: [B, L, E].
+        stream: CPU generator.
+
+    Returns:
+        Scalar.
+    """
+    clean = latents.transpose(1, 2)
+    noise = torch.randn(clean.shape, generator=stream).to(clean)
+    times = torch.randint(scheduler.config.num_train_timesteps, (len(clean),), generator=stream).to(clean.device)
+    noisy = scheduler.add_noise(clean, noise, times)
+    kind = scheduler.config.prediction_type
+    target = {"sample": clean, "epsilon": noise}.get(kind)
+    target = scheduler.get_velocity(clean, noise, times) if kind == "v_prediction" else target
+    return functional.mse_loss(unet(noisy, times, encoder_hidden_states=text).sample.float(), target)
+
+
+def _annealing(step: int, steps: int, warm_up: int) -> float:
+    return min(1.0, (step + 1) / warm_up) * (0.5 + 0.5 * float(np.cos(np.pi * step / max(1, steps))))
+
+
+def _set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+
+
+def _autocast(device: torch.device | str):
+    """bfloat16 where the processor multiplies it; the losses and the weights stay in float32."""
+    kind = torch.device(device).type
+    fast = torch.cuda.is_bf16_supported() if kind == "cuda" else _cpu_has_bf16()
+    return torch.autocast(kind, torch.bfloat16, enabled=fast)
+
+
+def _cpu_has_bf16() -> bool:
+    return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
+
+
+def images_of(frames: np.ndarray) -> torch.Tensor:
+    """float [N, 3, H, W] in -1..1 of uint8 [N, H, W, 3]."""
+    return torch.from_numpy(np.array(frames)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+

@@ -1,0 +1,122 @@
+"""Search: exact streaming top-k over descriptor and flow shards, and FAISS indexes behind the same answer.
+
+An answer is, for each query, the rows of its k best references and their inner products, best first. Exact
+streaming holds one block of references at a time, so memory does not grow with the corpus.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from .errors import VidmemError
+
+
+class TopK(NamedTuple):
+    """scores float32 [Q, k], descending, and rows int64 [Q, k]; -inf and -1 where there are fewer references."""
+
+    scores: np.ndarray
+    rows: np.ndarray
+
+
+def search_exact(queries: np.ndarray, blocks: Iterable[np.ndarray], k: int) -> TopK:
+    """Exact top-k inner products over a stream of reference blocks.
+
+    Rows count through the blocks in order. Of equal scores the lower row wins, so that the answer does not
+    depend on how the references are cut into blocks.
+
+    Args:
+        queries: float [Q, d].
+        blocks: float16 or float32 [n, d] each.
+        k: at least 1.
+    """
+    if k < 1:
+        raise VidmemError("k >= 1", k, "search_exact")
+    queries = np.ascontiguousarray(queries, dtype=np.float32)
+    best = TopK(np.full((len(queries), k), -np.inf, np.float32), np.full((len(queries), k), -1, np.int64))
+    first = 0
+    for block in blocks:
+        if block.shape[1] != queries.shape[1]:
+            raise VidmemError(f"references of length {queries.shape[1]}", block.shape, "search_exact", "mixed presets?")
+        products = queries @ np.asarray(block, dtype=np.float32).T
+        best = _merge(best, _top_of_block(products, k, first))
+        first += len(block)
+    return best
+
+
+def _top_of_block(products: np.ndarray, k: int, first: int) -> TopK:
+    k = min(k, products.shape[1])
+    if k == 1:
+        rows = products.argmax(axis=1)[:, None] if products.shape[1] else np.zeros((len(products), 0), int)
+    elif k < products.shape[1]:
+        rows = _partition_stable(products, k)
+    else:
+        rows = np.broadcast_to(np.arange(k), (len(products), k))
+    return TopK(np.take_along_axis(products, rows, axis=1), rows + first)
+
+
+def _partition_stable(products: np.ndarray, k: int) -> np.ndarray:
+    """Columns of the k largest of each row; of those equal to the k-th, the lowest columns."""
+    rows = np.argpartition(products, -k, axis=1)[:, -k:]
+    cut = np.take_along_axis(products, rows, axis=1).min(axis=1, keepdims=True)
+    tied = np.flatnonzero((products == cut).sum(axis=1) > (np.take_along_axis(products, rows, axis=1) == cut).sum(axis=1))
+    for row in tied:
+        rows[row] = np.argsort(-products[row], kind="stable")[:k]
+    return rows
+
+
+def _merge(old: TopK, new: TopK) -> TopK:
+    k = old.scores.shape[1]
+    scores = np.concatenate([old.scores, new.scores], axis=1)
+    rows = np.concatenate([old.rows, new.rows], axis=1)
+    order = np.lexsort((rows, -scores), axis=1)[:, :k]
+    return TopK(np.take_along_axis(scores, order, axis=1), np.take_along_axis(rows, order, axis=1))
+
+
+def merge_topk(parts: Iterable[TopK], k: int) -> TopK:
+    """Merge answers to the same queries from different references (rows already global)."""
+    parts = list(parts)
+    empty = np.zeros((len(parts[0].scores), k))
+    best = TopK((empty - np.inf).astype(np.float32), empty.astype(np.int64) - 1)
+    for part in parts:
+        best = _merge(best, part)
+    return best
+
+
+def build_index(blocks: Iterable[np.ndarray], dimension: int, factory: str = "Flat"):
+    """FAISS inner-product index from blocks of vectors.
+
+    Args:
+        blocks: float16 or float32 [n, dimension] each.
+        factory: FAISS factory string. Only 'Flat' is exact and needs no training sample.
+
+    Raises:
+        VidmemError: a factory that FAISS does not know, or one that needs training.
+    """
+    import faiss
+
+    try:
+        index = faiss.index_factory(dimension, factory, faiss.METRIC_INNER_PRODUCT)
+    except RuntimeError as error:
+        raise VidmemError("a FAISS factory string", factory, "search.index", str(error).split("\n")[0][:120]) from error
+    if not index.is_trained:
+        raise VidmemError("an index that needs no training", factory, "search.index", "use Flat")
+    for block in blocks:
+        if len(block):
+            index.add(np.ascontiguousarray(block, dtype=np.float32))
+    return index
+
+
+def search_index(index, queries: np.ndarray, k: int) -> TopK:
+    """Top-k of a FAISS index in the form of search_exact."""
+    scores, rows = index.search(np.ascontiguousarray(queries, dtype=np.float32), k)
+    return TopK(np.where(rows < 0, -np.inf, scores).astype(np.float32), rows.astype(np.int64))
+
+
+def stream_blocks(arrays: Iterable[np.ndarray], rows: int) -> Iterator[np.ndarray]:
+    """Cut memory-mapped arrays into blocks of at most so many rows, copied into memory one at a time."""
+    for array in arrays:
+        for first in range(0, len(array), rows):
+            yield np.asarray(array[first : first + rows])

@@ -1,0 +1,23 @@
+"""Digest of source modules, for rules that must run again when the code of their number changes.
+
+Standard library only: the workflow computes it in every job.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def digest_modules(library: Path, modules: Iterable[str]) -> str:
+    """First twelve hexadecimal digits of the SHA-256 of modules' sources.
+
+    Args:
+        library: folder of the package.
+        modules: names such as 'content' or 'corpus/decode'.
+    """
+    digest = hashlib.sha256()
+    for module in modules:
+        digest.update((library / f"{module}.py").read_bytes())
+    return digest.hexdigest()[:12]

@@ -1,0 +1,93 @@
+"""Intervals and rank statistics of the tables."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from .errors import VidmemError
+from .seeding import random_stream
+
+
+class Interval(NamedTuple):
+    """A value with the ends of its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def share_interval(found: int, total: int, level: float = 0.95, method: str = "wilson") -> Interval:
+    """Share with its binomial interval; nothing found still has an upper bound.
+
+    Args:
+        found, total: counts, 0 <= found <= total. total may be 0: every value is then NaN.
+        method: 'wilson' or 'exact' (Clopper-Pearson).
+
+    >>> [round(end, 3) for end in share_interval(0, 100)]
+    [0.0, 0.0, 0.037]
+    """
+    if not 0 <= found <= total:
+        raise VidmemError("0 <= found <= total", (found, total), "share_interval")
+    if total == 0:
+        return Interval(np.nan, np.nan, np.nan)
+    interval = stats.binomtest(int(found), int(total)).proportion_ci(level, method)
+    return Interval(found / total, float(interval.low), float(interval.high))
+
+
+def auc(positive: np.ndarray, negative: np.ndarray) -> float:
+    """Area under the ROC curve: the chance that a positive scores higher than a negative, ties half.
+
+    >>> auc(np.array([2.0, 3.0]), np.array([1.0, 2.0]))
+    0.875
+    """
+    positive, negative = np.asarray(positive, float), np.asarray(negative, float)
+    if not len(positive) or not len(negative):
+        return float("nan")
+    ranks = stats.rankdata(np.concatenate([positive, negative]))
+    rank_sum = ranks[: len(positive)].sum() - len(positive) * (len(positive) + 1) / 2
+    return float(rank_sum / (len(positive) * len(negative)))
+
+
+def auc_interval(
+    positive: np.ndarray,
+    negative: np.ndarray,
+    positive_cluster: np.ndarray,
+    negative_cluster: np.ndarray,
+    seed: int = 0,
+    draws: int = 500,
+    level: float = 0.95,
+) -> Interval:
+    """AUC with a percentile bootstrap interval that draws whole clusters.
+
+    Args:
+        positive, negative: scores.
+        positive_cluster, negative_cluster: cluster (target) of each score.
+        draws: bootstrap samples.
+    """
+    value = auc(positive, negative)
+    if not np.isfinite(value):
+        return Interval(value, np.nan, np.nan)
+    stream = random_stream("auc", seed, len(positive), len(negative))
+    samples = [
+        auc(_draw_clusters(positive, positive_cluster, stream), _draw_clusters(negative, negative_cluster, stream))
+        for _ in range(draws)
+    ]
+    low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(value, float(low), float(high))
+
+
+def _draw_clusters(scores: np.ndarray, clusters: np.ndarray, stream: np.random.Generator) -> np.ndarray:
+    names, members = np.unique(np.asarray(clusters), return_inverse=True)
+    chosen = stream.integers(len(names), size=len(names))
+    weights = np.bincount(chosen, minlength=len(names))[members]
+    return np.repeat(np.asarray(scores, float), weights)
+
+
+def precision_recall(positive: np.ndarray, negative: np.ndarray, threshold: float) -> tuple[float, float]:
+    """Precision and recall of 'score >= threshold'; precision is NaN where nothing fires."""
+    hits, false_alarms = int((np.asarray(positive) >= threshold).sum()), int((np.asarray(negative) >= threshold).sum())
+    fired = hits + false_alarms
+    return (hits / fired if fired else float("nan")), (hits / len(positive) if len(positive) else float("nan"))

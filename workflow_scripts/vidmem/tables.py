@@ -1,0 +1,188 @@
+"""The tables: tidy, with intervals, every prompt in a denominator."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from .scores import prompt_verdicts
+from .statistics import auc_interval, precision_recall, share_interval
+from .store import save_csv, save_text
+from .validation import FILTERS, expected_answers
+
+VALIDATION_COLUMNS = [
+    "metric", "variant", "filter", "control", "expected", "n_positive", "n_negative", "auc", "auc_low", "auc_high",
+    "threshold", "precision", "recall", "false_positive_rate", "corpus",
+]  # fmt: skip
+
+
+def validation_table(pairs: pd.DataFrame, thresholds: dict[str, float], interval: dict, seed: int) -> pd.DataFrame:
+    """AUC, precision and recall of every metric on every control.
+
+    A control the metric must fire on is the positive class, unrelated pairs are the negative one. A control it must
+    not fire on is the negative class, and all controls it must fire on are the positive one. Motion is judged
+    among clips that move.
+
+    Args:
+        pairs: scores of known pairs, one corpus or more (column corpus).
+        thresholds: metric -> threshold.
+        interval: level and draws.
+    """
+    rows = []
+    for (corpus, metric, variant, stage), group in pairs.groupby(["corpus", "metric", "variant", "filter"], sort=True):
+        answers = expected_answers(metric)
+        negatives = group[group["control"] == ("unrelated-moving" if metric == "ofs_k" else "unrelated")]
+        fires = group[group["control"].isin([name for name, answer in answers.items() if answer])]
+        for control, answer in answers.items():
+            positive, negative = (
+                (group[group["control"] == control], negatives) if answer else (fires, group[group["control"] == control])
+            )
+            row = _compare(positive, negative, thresholds[metric], interval, seed)
+            rows.append((metric, variant, stage, control, "fires" if answer else "silent", *row, corpus))
+    return pd.DataFrame(rows, columns=VALIDATION_COLUMNS)
+
+
+def _compare(positive: pd.DataFrame, negative: pd.DataFrame, threshold: float, interval: dict, seed: int) -> tuple:
+    ours, theirs = positive["value"].to_numpy(), negative["value"].to_numpy()
+    area = auc_interval(ours, theirs, positive["cluster"], negative["cluster"], seed, interval["draws"], interval["level"])
+    precision, recall = precision_recall(ours, theirs, threshold)
+    alarms = float((theirs >= threshold).mean()) if len(theirs) else np.nan
+    return len(ours), len(theirs), *area, threshold, precision, recall, alarms
+
+
+def filter_table(pairs: pd.DataFrame, threshold: float, variant: str, interval: dict) -> pd.DataFrame:
+    """What every part of the natural motion filter removes and costs.
+
+    Rows: filter stage and kind of pair, with the share of pairs that fire and the share of those firing without a
+    filter that it silenced. 'motion copies' are the edits that keep the motion and the motion twins.
+    """
+    chosen = pairs[(pairs["metric"] == "ofs_k") & (pairs["variant"] == variant)]
+    copies = [name for name, answer in expected_answers("ofs_k").items() if answer]
+    kinds = {"motion copies": copies, "camera moves": ["camera"], "unrelated": ["unrelated-moving"]}
+    rows = []
+    for corpus, group in chosen.groupby("corpus", sort=True):
+        plain = group[group["filter"] == "none"].set_index(["control", "first", "second"])["value"] >= threshold
+        for stage in FILTERS:
+            values = group[group["filter"] == stage].set_index(["control", "first", "second"])["value"] >= threshold
+            for kind, controls in kinds.items():
+                before, after = (series[series.index.get_level_values("control").isin(controls)] for series in (plain, values))
+                fired, kept = int(before.sum()), int((after & before.reindex(after.index)).sum())
+                share = share_interval(int(after.sum()), len(after), interval["level"], interval["method"])
+                removed = 1 - kept / fired if fired else np.nan
+                rows.append((corpus, variant, stage, kind, len(after), *share, fired, removed))
+    columns = ["corpus", "variant", "filter", "pairs", "n", "fires", "low", "high", "n_fired_unfiltered", "removed"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def memorization_rows(model: str, corpus: str, clips: pd.DataFrame, scores: pd.DataFrame, config: dict) -> list[dict]:
+    """Rows of table 2 for one model: all prompts, and by what they were prompted for.
+
+    The denominator of every share is n_prompts: prompts that failed or were skipped count as not memorised.
+    """
+    verdicts = {
+        "content": prompt_verdicts(clips, scores, "gsscd", config["content"]["samples"]),
+        "motion": prompt_verdicts(clips, scores, "ofs_k", config["motion"]["samples"]),
+        "unfiltered": prompt_verdicts(clips, scores, "ofs_k_unfiltered", config["motion"]["samples"]),
+    }
+    kinds = verdicts["content"]["split"].replace({"": "all"})
+    groups = ["all"] + sorted(set(kinds) - {"all"})
+    return [_memorization_row(model, corpus, kind, verdicts, kinds, config["interval"]) for kind in groups]
+
+
+def _memorization_row(model, corpus, kind, verdicts, kinds, interval) -> dict:
+    mask = np.ones(len(kinds), bool) if kind == "all" else (kinds == kind).to_numpy()
+    content, motion, plain = (verdicts[name][mask] for name in ("content", "motion", "unfiltered"))
+    total, usable = len(content), int((content["n_ok"] > 0).sum())
+    shares = [
+        share_interval(int(table["memorised"].sum()), total, interval["level"], interval["method"])
+        for table in (content, motion)
+    ]
+    return {
+        "model": model, "corpus": corpus, "kind": kind, "n_prompts": total, "n_ok": usable, "n_failed": total - usable,
+        "content_share": shares[0].value, "content_low": shares[0].low, "content_high": shares[0].high,
+        "motion_share": shares[1].value, "motion_low": shares[1].low, "motion_high": shares[1].high,
+        "motion_share_unfiltered": float(plain["memorised"].mean()) if total else np.nan,
+        "mean_top_gsscd": float(content["value"].mean()), "mean_top_ofs": float(motion["value"].mean()),
+        "content_share_samples": float(content["share"].mean()), "motion_share_samples": float(motion["share"].mean()),
+    }  # fmt: skip
+
+
+def real_rows(corpus: str, clips: pd.DataFrame, scores: pd.DataFrame, interval: dict) -> list[dict]:
+    """Table 2's floor: real held-out clips matched against the members, as if they had been generated."""
+    held = clips[clips["split"] == "heldout"]
+    row = {"model": "real held-out clips", "corpus": corpus, "kind": "heldout", "n_prompts": len(held)}
+    row |= {"n_ok": int((held["status"] == "ok").sum()), "n_failed": int((held["status"] != "ok").sum())}
+    for name, metric in (("content", "gsscd"), ("motion", "ofs_k")):
+        found = int(scores[(scores["metric"] == metric)]["verdict"].sum())
+        share = share_interval(found, len(held), interval["level"], interval["method"])
+        row |= {f"{name}_share": share.value, f"{name}_low": share.low, f"{name}_high": share.high}
+        row[f"{name}_share_samples"] = share.value
+    plain = scores[scores["metric"] == "ofs_k_unfiltered"]["verdict"]
+    row["motion_share_unfiltered"] = float(plain.sum() / len(held)) if len(held) else np.nan
+    row["mean_top_gsscd"] = float(scores[scores["metric"] == "gsscd"]["value"].mean())
+    row["mean_top_ofs"] = float(scores[scores["metric"] == "ofs_k"]["value"].mean())
+    return [row]
+
+
+def copies_rows(model: str, clips: pd.DataFrame, scores: pd.DataFrame, content: dict, interval: dict) -> list[dict]:
+    """Share of prompts that replay their own clip, by how often training saw it; 0 copies are held-out captions."""
+    prompted = clips[clips["target"] != ""]
+    if not len(prompted):
+        return []
+    verdicts = prompt_verdicts(prompted, scores, "gsscd_own", content["samples"])
+    videos = verdicts[verdicts["split"] != "image"]
+    rows = []
+    for kind, table in (("video", videos), ("image", verdicts[verdicts["split"] == "image"])):
+        for copies, group in table.groupby("copies", sort=True):
+            found = int(group["memorised"].sum())
+            share = share_interval(found, len(group), interval["level"], interval["method"])
+            row = {"model": model, "data": kind, "copies": int(copies), "n": len(group)}
+            row |= {"content_share": share.value, "low": share.low, "high": share.high}
+            rows.append(row | {"mean_own_gsscd": float(group["value"].mean())})
+    return rows
+
+
+def save_exhibit(stem: str, table: pd.DataFrame) -> None:
+    """Save a table as CSV, Markdown and LaTeX beside each other.
+
+    Args:
+        stem: path without suffix, or with .csv.
+    """
+    stem = str(stem).removesuffix(".csv")
+    save_csv(f"{stem}.csv", table)
+    save_text(f"{stem}.md", to_markdown(table))
+    save_text(f"{stem}.tex", to_latex(table))
+
+
+def _cells(table: pd.DataFrame) -> list[list[str]]:
+    def cell(value: object) -> str:
+        if isinstance(value, (float, np.floating)):
+            return "n/a" if np.isnan(value) else f"{value:.3f}"
+        return str(value)
+
+    return [[cell(value) for value in row] for row in table.itertuples(index=False)]
+
+
+def to_markdown(table: pd.DataFrame) -> str:
+    """Table as GitHub Markdown; pipes and markup in cells are escaped."""
+
+    def escape(text: str) -> str:
+        return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+
+    lines = ["| " + " | ".join(table.columns) + " |", "|" + " --- |" * len(table.columns)]
+    lines += ["| " + " | ".join(escape(cell) for cell in row) + " |" for row in _cells(table)]
+    return "\n".join(lines) + "\n"
+
+
+def to_latex(table: pd.DataFrame) -> str:
+    """Table as a LaTeX tabular; special characters are escaped."""
+    special = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}",
+               "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}  # fmt: skip
+
+    def line(cells: list[str]) -> str:
+        return " & ".join("".join(special.get(letter, letter) for letter in cell) for cell in cells) + r" \\"
+
+    kinds = "".join("r" if pd.api.types.is_numeric_dtype(kind) else "l" for kind in table.dtypes)
+    body = [line(row) for row in _cells(table)]
+    head = [rf"\begin{{tabular}}{{{kinds}}}", r"\hline", line(list(table.columns)), r"\hline"]
+    return "\n".join([*head, *body, r"\hline", r"\end{tabular}"]) + "\n"

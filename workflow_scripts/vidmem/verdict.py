@@ -1,0 +1,103 @@
+"""The verdict of an audit: per model the shares with intervals, the thresholds, the worst matches, the provenance."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from . import __version__
+from .errors import VidmemError
+from .store import hash_text, load_table, load_tables
+
+WORST = 10
+
+
+def audit_verdict(
+    table: Path | str,
+    fingerprints: Mapping[str, str],
+    scores: Sequence[str],
+    clips: Sequence[str],
+    corpus: Sequence[str],
+    config: dict,
+) -> dict:
+    """Assemble the verdict.
+
+    Args:
+        table: table 2 as CSV.
+        fingerprints: model -> file with the hashes of its files.
+        scores: score tables, one a model in the order of the configuration.
+        clips: clip tables of all models, all shards, in that order.
+        corpus: clip tables of all corpora.
+        config: completed configuration.
+    """
+    shares = pd.read_csv(table)
+    training = load_tables(corpus).drop_duplicates("clip_id").set_index("clip_id")
+    models = {}
+    for place, (name, path) in enumerate(zip(config["models"], scores, strict=True)):
+        own = load_tables(clips[place * config["shards"] : (place + 1) * config["shards"]])
+        files = json.loads(Path(fingerprints[name]).read_text()) if name in fingerprints else None
+        models[name] = _model_verdict(name, shares, load_table(path), own, training, config, files)
+    return {
+        "format": 1,
+        "run": config["run"],
+        "models": models,
+        "provenance": {
+            "vidmem": __version__,
+            "seed": config["seed"],
+            "config_sha256": hash_text(json.dumps(config, sort_keys=True)),
+            "corpus_sha256": hash_text(*sorted(f"{row.Index} {row.count} {row.status}" for row in training.itertuples())),
+            "descriptor_preset": config["descriptors"]["preset"],
+            "flow_estimator": config["flow"]["estimator"],
+        },
+    }
+
+
+def _model_verdict(name: str, shares: pd.DataFrame, scores: pd.DataFrame, clips, training, config: dict, files) -> dict:
+    rows = shares[(shares["model"] == name) & (shares["kind"] == "all")].iloc[0]
+    return {
+        "n_prompts": int(rows["n_prompts"]),
+        "n_ok": int(rows["n_ok"]),
+        "n_failed": int(rows["n_failed"]),
+        "content": _kind_verdict("content", rows, scores, "gsscd", clips, training, config["content"]),
+        "motion": _kind_verdict("motion", rows, scores, "ofs_k", clips, training, config["motion"]),
+        "model": files or {"path": config["models"][name]["path"], "revision": None, "files": {}},
+    }
+
+
+def _kind_verdict(kind: str, row: pd.Series, scores, metric: str, clips, training, definition: dict) -> dict:
+    worst = scores[(scores["metric"] == metric) & scores["value"].notna()]
+    worst = worst.sort_values(["value", "clip_id"], ascending=[False, True]).head(WORST)
+    prompts = clips.set_index("clip_id")["caption"]
+    return {
+        "definition": definition,
+        "share": _number(row[f"{kind}_share"]),
+        "low": _number(row[f"{kind}_low"]),
+        "high": _number(row[f"{kind}_high"]),
+        "worst": [
+            {
+                "generated": match.clip_id, "training": match.match, "score": _number(match.value),
+                "generated_frame": int(match.query_frame), "training_frame": int(match.reference_frame),
+                "prompt": prompts[match.clip_id], "caption": training.loc[match.match, "caption"],
+                "copies": int(training.loc[match.match, "copies"]), "memorised": bool(match.verdict),
+                "preset": match.preset, "search": match.search,
+            }
+            for match in worst.itertuples()
+        ],
+    }  # fmt: skip
+
+
+def _number(value: float) -> float | None:
+    return None if value is None or math.isnan(value) else round(float(value), 6)
+
+
+def check_verdict(verdict: dict, schema: Path | str) -> None:
+    """Raise VidmemError unless the verdict fits its JSON Schema."""
+    from jsonschema import Draft202012Validator
+
+    for error in Draft202012Validator(yaml.safe_load(Path(schema).read_text(encoding="utf-8"))).iter_errors(verdict):
+        raise VidmemError(error.message, error.instance, "verdict." + ".".join(map(str, error.absolute_path)))
