@@ -197,3 +197,13 @@ def described(name):
     """What figures say of a model: its label, its corpus, and whether it takes a prompt."""
     model = config["models"][name]
     return {"label": model.get("label", name), "corpus": model["corpus"], "prompted": not model.get("unconditional", 0)}
+
+
+def search_environment():
+    """Conda environment of the search stages: faiss-gpu only where the configuration asks for a GPU."""
+    return "../envs/search-gpu.yaml" if config["device"] == "cuda" else "../envs/search-cpu.yaml"
+
+
+def descriptor_environment():
+    """Conda environment of the descriptors: TorchScript needs torch, ONNX does not."""
+    return "../envs/torch.yaml" if descriptor_gpus() else "../envs/media.yaml"

@@ -12,6 +12,8 @@ rule make_controls:
         clips="results/{run}/data/controls-{corpus}/{shard}.clips.parquet",
     log:
         "results/{run}/logs/make_controls/{corpus}.{shard}.log",
+    conda:
+        "../envs/media.yaml"
     resources:
         mem_mb=2000,
     params:
@@ -40,6 +42,8 @@ rule validate_metrics:
         "results/{run}/logs/validate_metrics/{corpus}.log",
     benchmark:
         "results/{run}/benchmarks/validate_metrics/{corpus}.tsv"
+    conda:
+        "../envs/media.yaml"
     threads: 2
     resources:
         mem_mb=3000,

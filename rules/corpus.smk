@@ -9,6 +9,8 @@ rule read_corpus:
         "results/{run}/logs/read_corpus/{corpus}.{shard}.log",
     benchmark:
         "results/{run}/benchmarks/read_corpus/{corpus}.{shard}.tsv"
+    conda:
+        "../envs/media.yaml"
     resources:
         mem_mb=2000,
     params:
@@ -30,5 +32,7 @@ rule tabulate_corpus:
         ),
     log:
         "results/{run}/logs/tabulate_corpus.log",
+    conda:
+        "../envs/media.yaml"
     script:
         "../workflow_scripts/tabulate_corpus.py"

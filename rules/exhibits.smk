@@ -19,6 +19,8 @@ rule tabulate_validation:
         ),
     log:
         "results/{run}/logs/tabulate_validation.log",
+    conda:
+        "../envs/media.yaml"
     params:
         corpora=AUDITED,
         content=config["content"],
@@ -50,6 +52,8 @@ rule tabulate_memorization:
         ),
     log:
         "results/{run}/logs/tabulate_memorization.log",
+    conda:
+        "../envs/media.yaml"
     params:
         models={name: config["models"][name]["corpus"] for name in MODELS},
         corpora=AUDITED,
@@ -92,6 +96,8 @@ rule plot_galleries:
         ),
     log:
         "results/{run}/logs/plot_galleries.log",
+    conda:
+        "../envs/media.yaml"
     params:
         models={name: described(name) for name in MODELS},
         threshold=config["content"]["threshold"],
@@ -112,6 +118,8 @@ rule plot_motion_panel:
         ),
     log:
         "results/{run}/logs/plot_motion_panel.log",
+    conda:
+        "../envs/media.yaml"
     params:
         models={name: described(name) for name in MODELS},
         motion=config["motion"],
@@ -142,6 +150,8 @@ rule plot_scores:
         ),
     log:
         "results/{run}/logs/plot_scores.log",
+    conda:
+        "../envs/media.yaml"
     params:
         models={name: described(name) for name in MODELS},
         content=config["content"],
@@ -164,6 +174,8 @@ rule save_clips:
         ),
     log:
         "results/{run}/logs/save_clips/{model}.{rank}.log",
+    conda:
+        "../envs/media.yaml"
     params:
         models=lambda wildcards: {wildcards.model: described(wildcards.model)},
         code=digest_of("clips", "exhibit_data"),

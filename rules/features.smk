@@ -13,6 +13,8 @@ rule describe_frames:
         "results/{run}/logs/describe_frames/{set}.{shard}.log",
     benchmark:
         "results/{run}/benchmarks/describe_frames/{set}.{shard}.tsv"
+    conda:
+        descriptor_environment()
     threads: share_of_cores()
     resources:
         gpu=descriptor_gpus(),
@@ -37,6 +39,8 @@ rule compute_flow:
         "results/{run}/logs/compute_flow/{set}.{shard}.log",
     benchmark:
         "results/{run}/benchmarks/compute_flow/{set}.{shard}.tsv"
+    conda:
+        "../envs/media.yaml"
     threads: share_of_cores()
     resources:
         gpu=len(flow_weights()),

@@ -6,6 +6,8 @@ rule fetch_weights:
         "results/weights/{name}",
     log:
         "results/weights/{name}.log",
+    conda:
+        "../envs/media.yaml"
     params:
         given=lambda wildcards: config["weights"].get(wildcards.name, {}),
     script:
@@ -17,6 +19,8 @@ rule fetch_model:
         "results/{run}/models/{model}.json",
     log:
         "results/{run}/logs/fetch_model/{model}.log",
+    conda:
+        "../envs/media.yaml"
     params:
         path=lambda wildcards: config["models"][wildcards.model]["path"],
         revision=lambda wildcards: config["models"][wildcards.model].get("revision"),

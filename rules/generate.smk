@@ -12,6 +12,8 @@ rule list_prompts:
         "results/{run}/prompts/{model}.parquet",
     log:
         "results/{run}/logs/list_prompts/{model}.log",
+    conda:
+        "../envs/media.yaml"
     params:
         prompts=lambda wildcards: config["models"][wildcards.model].get("prompts", {}),
         unconditional=lambda wildcards: config["models"][wildcards.model].get("unconditional", 0),
@@ -28,12 +30,14 @@ rule generate_clips:
         frames="results/{run}/data/generated-{model}/{shard}.frames.npy",
         clips="results/{run}/data/generated-{model}/{shard}.clips.parquet",
         guidance="results/{run}/data/generated-{model}/{shard}.guidance.parquet",
-    wildcard_constraints:
-        model=one_of(PROMPTED),
     log:
         "results/{run}/logs/generate_clips/{model}.{shard}.log",
     benchmark:
         "results/{run}/benchmarks/generate_clips/{model}.{shard}.tsv"
+    wildcard_constraints:
+        model=one_of(PROMPTED),
+    conda:
+        "../envs/torch.yaml"
     threads: share_of_cores()
     resources:
         gpu=1,
@@ -51,10 +55,12 @@ rule read_generated:
         frames="results/{run}/data/generated-{model}/{shard}.frames.npy",
         clips="results/{run}/data/generated-{model}/{shard}.clips.parquet",
         guidance="results/{run}/data/generated-{model}/{shard}.guidance.parquet",
-    wildcard_constraints:
-        model=one_of(FROM_FILES),
     log:
         "results/{run}/logs/read_generated/{model}.{shard}.log",
+    wildcard_constraints:
+        model=one_of(FROM_FILES),
+    conda:
+        "../envs/media.yaml"
     params:
         model=lambda wildcards: config["models"][wildcards.model],
         code=digest_of("corpus/decode", "corpus/frames", "corpus/listing", "corpus/reading"),

@@ -12,6 +12,8 @@ rule score_clips:
         "results/{run}/logs/score_clips/{set}.log",
     benchmark:
         "results/{run}/benchmarks/score_clips/{set}.tsv"
+    conda:
+        "../envs/media.yaml"
     resources:
         mem_mb=2000,
     params:
@@ -37,6 +39,8 @@ rule write_verdict:
         ),
     log:
         "results/{run}/logs/write_verdict.log",
+    conda:
+        "../envs/media.yaml"
     params:
         config=config,
         prompted=PROMPTED,

@@ -20,6 +20,8 @@ rule build_index:
         "results/{run}/benchmarks/build_index/{corpus}.{kind}.tsv"
     wildcard_constraints:
         kind="content|motion",
+    conda:
+        search_environment()
     threads: 2
     resources:
         mem_mb=4000,
@@ -41,6 +43,8 @@ rule search_content:
         "results/{run}/logs/search_content/{set}.{shard}.log",
     benchmark:
         "results/{run}/benchmarks/search_content/{set}.{shard}.tsv"
+    conda:
+        search_environment()
     threads: share_of_cores()
     resources:
         mem_mb=3000,
@@ -61,6 +65,8 @@ rule search_motion:
         "results/{run}/logs/search_motion/{set}.{shard}.log",
     benchmark:
         "results/{run}/benchmarks/search_motion/{set}.{shard}.tsv"
+    conda:
+        "../envs/media.yaml"
     threads: share_of_cores()
     resources:
         mem_mb=4000,

@@ -3,13 +3,17 @@
 
 rule train_autoencoder:
     input:
-        frames=collect("results/{run}/data/corpus-{corpus}/{shard}.frames.npy", run=RUN, corpus=config["train"]["corpus"], shard=SHARDS),
+        frames=collect(
+            "results/{run}/data/corpus-{corpus}/{shard}.frames.npy", run=RUN, corpus=config["train"]["corpus"], shard=SHARDS
+        ),
     output:
         "results/{run}/train/autoencoder/config.json",
         "results/{run}/train/autoencoder/diffusion_pytorch_model.safetensors",
         ceiling="results/{run}/train/autoencoder/ceiling.json",
     log:
         "results/{run}/logs/train_autoencoder.log",
+    conda:
+        "../envs/torch.yaml"
     threads: 2
     resources:
         gpu=1,
@@ -22,8 +26,12 @@ rule train_autoencoder:
 
 rule train_model:
     input:
-        frames=collect("results/{run}/data/corpus-{corpus}/{shard}.frames.npy", run=RUN, corpus=config["train"]["corpus"], shard=SHARDS),
-        clips=collect("results/{run}/data/corpus-{corpus}/{shard}.clips.parquet", run=RUN, corpus=config["train"]["corpus"], shard=SHARDS),
+        frames=collect(
+            "results/{run}/data/corpus-{corpus}/{shard}.frames.npy", run=RUN, corpus=config["train"]["corpus"], shard=SHARDS
+        ),
+        clips=collect(
+            "results/{run}/data/corpus-{corpus}/{shard}.clips.parquet", run=RUN, corpus=config["train"]["corpus"], shard=SHARDS
+        ),
         autoencoder=f"results/{RUN}/train/autoencoder/config.json",
         ceiling=f"results/{RUN}/train/autoencoder/ceiling.json",
     output:
@@ -34,6 +42,8 @@ rule train_model:
         config["train"]["output"] + "/{kind}/training.log",
     wildcard_constraints:
         kind=one_of(config["train"]["models"]),
+    conda:
+        "../envs/torch.yaml"
     threads: 2
     resources:
         gpu=1,

@@ -1,9 +1,8 @@
 """FAISS index of the references of a corpus: frames for content, k-windows of flow for motion."""
 
-from pathlib import Path
-
 import faiss
 import pandas as pd
+
 from vidmem import matching
 from vidmem.features import load_features
 from vidmem.logs import start_logging

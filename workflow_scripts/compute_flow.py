@@ -4,6 +4,7 @@ from pathlib import Path
 
 import cv2
 import pandas as pd
+
 from vidmem.devices import claim_device, torch_device
 from vidmem.features import frame_rows
 from vidmem.flow import clip_flows, load_estimator

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pandas as pd
+
 from vidmem.descriptors import DIMENSION, PRESETS, describe_frames, load_encoder
 from vidmem.devices import claim_device, torch_device
 from vidmem.features import usable
@@ -26,7 +27,9 @@ def describe(
 
 if "snakemake" in globals():
     start_logging(snakemake.log[0], snakemake.scriptdir)
-    device = claim_device(snakemake.config["device"], snakemake.resources.get("gpu", 0)) if snakemake.resources.get("gpu") else None
+    device = (
+        claim_device(snakemake.config["device"], snakemake.resources.get("gpu", 0)) if snakemake.resources.get("gpu") else None
+    )
     describe(
         Path(snakemake.input.frames),
         Path(snakemake.input.clips),

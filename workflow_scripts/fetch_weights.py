@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from tqdm import tqdm
+
 from vidmem.fetch import fetch_weights
 from vidmem.logs import LOGGER, start_logging
 

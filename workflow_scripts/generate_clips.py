@@ -10,9 +10,10 @@ from vidmem.devices import claim_device, torch_device
 def generate_clips(
     prompts: Path, model_file: Path, spec: dict, model: str, seed: int, shard: int, shards: int, device, threads: int, output
 ) -> None:
-    import pandas as pd
     import torch
+
     from vidmem import generation, store
+    from vidmem.clip_table import clip_table
     from vidmem.models.adapter import GenerationSpec, PipelineAdapter
 
     torch.set_num_threads(threads)
@@ -31,9 +32,9 @@ def generate_clips(
         for sample in samples:
             first = writer.append(sample.frames)
             prompt = by_id[sample.request.prompt_id]
-            rows.append(generation.clip_row(sample, prompt, model, first, spec["fps"], seed, provenance))
+            rows.append(generation.sample_row(sample, prompt, model, first, spec["fps"], seed, provenance))
     generation.save_guidance(output.guidance, samples)
-    store.save_table(output.clips, pd.DataFrame(rows, columns=generation.CLIP_COLUMNS))
+    store.save_table(output.clips, clip_table(rows))
 
 
 if "snakemake" in globals():

@@ -21,6 +21,4 @@ def list_prompts(clips: list[str], prompts: dict, unconditional: int, destinatio
 
 if "snakemake" in globals():
     start_logging(snakemake.log[0], snakemake.scriptdir)
-    list_prompts(
-        snakemake.input.clips, snakemake.params.prompts, snakemake.params.unconditional, Path(snakemake.output[0])
-    )
+    list_prompts(snakemake.input.clips, snakemake.params.prompts, snakemake.params.unconditional, Path(snakemake.output[0]))

@@ -1,10 +1,7 @@
 """Make one shard of the controls of a corpus; every control names the clip it was made from."""
 
-import json
-from pathlib import Path
-
 import numpy as np
-import pandas as pd
+
 from vidmem.control_plan import plan_controls, render_control
 from vidmem.corpus import frame_information
 from vidmem.features import frame_rows, load_features, usable
@@ -12,7 +9,9 @@ from vidmem.logs import progress, start_logging
 from vidmem.store import ArrayWriter, load_table, save_table, shard_of
 
 
-def make_controls(inputs, controls: dict, frames: int, moving: float, seed: int, shard: int, shards: int, output) -> None:
+def make_controls(
+    inputs, corpus: str, controls: dict, frames: int, moving: float, seed: int, shard: int, shards: int, output
+) -> None:
     flows = load_features(inputs.clips, inputs.flows, inputs.pairs)
     pictures: dict[str, np.ndarray] = {}
     for clips, stored in zip(inputs.clips, inputs.frames, strict=True):
@@ -25,26 +24,30 @@ def make_controls(inputs, controls: dict, frames: int, moving: float, seed: int,
         for row in progress(list(plan.itertuples()), "controls", unit="clip"):
             clip = render_control(row, pictures, flows.of, frames, seed)
             rows.append(
-                {
-                    "clip_id": row.clip_id, "set": output.clips.split("/")[-2], "source": "controls", "caption": "",
-                    "prompt_id": "", "split": "control", "copies": 0, "seed": seed, "first": writer.append(clip),
-                    "count": len(clip), "fps": row.fps, "information": frame_information(clip), "status": "ok",
-                    "reason": "", "provenance": json.dumps({"origin": row.origin, "picture": row.picture}),
-                    "control": row.control, "variant": row.variant, "origin": row.origin, "picture": row.picture,
-                }  # fmt: skip
+                clip_row(
+                    {"origin": row.origin, "picture": row.picture},
+                    clip_id=row.clip_id,
+                    set=f"controls-{corpus}",
+                    source="controls",
+                    split="control",
+                    first=writer.append(clip),
+                    count=len(clip),
+                    fps=row.fps,
+                    information=frame_information(clip),
+                    control=row.control,
+                    variant=row.variant,
+                    origin=row.origin,
+                    picture=row.picture,
+                )
             )
-    save_table(output.clips, pd.DataFrame(rows, columns=COLUMNS))
+    save_table(output.clips, clip_table(rows, ("control", "variant", "origin", "picture")))
 
-
-COLUMNS = [
-    "clip_id", "set", "source", "caption", "prompt_id", "split", "copies", "seed", "first", "count", "fps",
-    "information", "status", "reason", "provenance", "control", "variant", "origin", "picture",
-]  # fmt: skip
 
 if "snakemake" in globals():
     start_logging(snakemake.log[0], snakemake.scriptdir)
     make_controls(
         snakemake.input,
+        snakemake.wildcards.corpus,
         snakemake.params.controls,
         snakemake.params.frames,
         snakemake.params.moving,

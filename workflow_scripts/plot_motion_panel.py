@@ -1,6 +1,7 @@
 """Figure 2: the frame pairs and flow fields of the best motion matches."""
 
 import numpy as np
+
 from vidmem.exhibit_data import Frames, load_pairs
 from vidmem.features import load_features
 from vidmem.figures import motion_panel, save_figure

@@ -1,6 +1,7 @@
 """Figure 6 (score distributions) and figure 9 (memorization against copies)."""
 
 import pandas as pd
+
 from vidmem.figures import copies_figure, save_figure, score_distributions
 from vidmem.logs import start_logging
 from vidmem.store import load_table, load_tables
@@ -12,7 +13,7 @@ def plot_scores(inputs, models: dict, content: dict, motion: dict, output) -> No
     names = {"gsscd": "GSSCD", "ofs_k": f"OFS-{motion['k']}"}
     split = load_tables(inputs.clips).drop_duplicates("clip_id").set_index("clip_id")["split"]
     parts = []
-    for (model, about), path in zip(models.items(), inputs.scores, strict=True):
+    for about, path in zip(models.values(), inputs.scores, strict=True):
         scores = load_table(path)
         group = about["label"] + ":\n" + scores["clip_id"].map(split).map(GROUPS)
         parts.append(scores.assign(group=group, metric=scores["metric"].map(names)))

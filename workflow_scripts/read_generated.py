@@ -1,13 +1,14 @@
 """Read clips generated elsewhere: a CSV with path, and optionally prompt and target (a clip id of the corpus)."""
 
 import csv
-import json
 from pathlib import Path
 
 import pandas as pd
+
+from vidmem.clip_table import clip_row, clip_table
 from vidmem.corpus import Item, read_item
 from vidmem.errors import VidmemError
-from vidmem.generation import CLIP_COLUMNS, GUIDANCE_COLUMNS
+from vidmem.generation import GUIDANCE_COLUMNS
 from vidmem.logs import progress, start_logging
 from vidmem.store import ArrayWriter, hash_text, save_table, shard_of, slug
 
@@ -37,15 +38,19 @@ def read_generated(listed: Path, model: str, spec: dict, shard: int, shards: int
             item = Item(clip_id, model, "folder", str(listed.parent / row["path"]))
             record = read_item(item, spec["frames"], tuple(spec["size"]), spec["fps"], "crop")
             rows.append(
-                {
-                    "clip_id": clip_id, "set": f"generated-{model}", "source": model, "caption": row.get("prompt") or "",
-                    "prompt_id": row["prompt_id"], "target": row.get("target") or "", "split": "", "copies": 0, "seed": -1,
-                    "first": writer.append(record.frames), "count": len(record.frames), "fps": float(record.fps),
-                    "information": record.information, "status": record.status, "reason": record.reason,
-                    "provenance": json.dumps({"kind": "files"}),
-                }  # fmt: skip
+                clip_row(
+                    {"kind": "files"},
+                    clip_id=clip_id,
+                    set=f"generated-{model}",
+                    source=model,
+                    caption=row.get("prompt") or "",
+                    prompt_id=row["prompt_id"],
+                    target=row.get("target") or "",
+                    first=writer.append(record.frames),
+                    **record.fields(),
+                )
             )
-    save_table(output.clips, pd.DataFrame(rows, columns=CLIP_COLUMNS))
+    save_table(output.clips, clip_table(rows))
     save_table(output.guidance, pd.DataFrame(columns=GUIDANCE_COLUMNS).astype({"value": "float32"}))
 
 

@@ -1,6 +1,7 @@
 """A match of a model as a playable clip: training clip left, generated clip right."""
 
 import numpy as np
+
 from vidmem.clips import save_mp4, side_by_side
 from vidmem.exhibit_data import Frames, load_pairs
 from vidmem.logs import LOGGER, start_logging
@@ -8,7 +9,7 @@ from vidmem.logs import LOGGER, start_logging
 
 def save_clip(inputs, models: dict, rank: int, destination: str) -> None:
     frames = Frames(inputs.clips, inputs.frames)
-    (model, about), = models.items()
+    ((model, about),) = models.items()
     pairs = load_pairs(models, inputs.scores, frames, "gsscd", rank)[model]
     if len(pairs) < rank:
         LOGGER.warning("%s has %d matches: clip %d is grey", model, len(pairs), rank)

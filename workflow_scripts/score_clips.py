@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pandas as pd
+
 from vidmem import scores
 from vidmem.features import load_features
 from vidmem.logs import LOGGER, start_logging
@@ -14,7 +15,7 @@ def score_clips(inputs, content: dict, motion: dict, destination: Path) -> None:
     clips = load_tables(inputs.own_clips)
     prompts = dict(zip(clips["clip_id"], clips["prompt_id"]))
     tables = [scores.top_scores(load_tables(matches), prompts, thresholds) for matches in (inputs.content, inputs.motion)]
-    if "target" in clips:
+    if (clips["target"] != "").any():
         own, corpus = (
             (
                 load_features(inputs[f"{role}_clips"], inputs[f"{role}_descriptors"], inputs[f"{role}_rows"]),

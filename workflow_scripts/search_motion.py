@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pandas as pd
+
 from vidmem import matching
 from vidmem.features import check_same_preset, load_features
 from vidmem.logs import LOGGER, progress, start_logging

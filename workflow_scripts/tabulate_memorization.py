@@ -1,6 +1,7 @@
 """Table 2 (memorization across models) and the shares by planted copies."""
 
 import pandas as pd
+
 from vidmem.logs import start_logging
 from vidmem.store import load_table, load_tables
 from vidmem.tables import copies_rows, memorization_rows, real_rows, save_exhibit

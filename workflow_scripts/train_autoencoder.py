@@ -10,6 +10,7 @@ def train_autoencoder(frames: list[str], plan: dict, seed: int, device: str, thr
     import numpy as np
     import torch
     from tqdm import tqdm
+
     from vidmem.models.autoencoder import PatchAutoencoder
     from vidmem.models.training import AutoencoderPlan, fit_autoencoder, images_of
     from vidmem.store import load_array, save_json

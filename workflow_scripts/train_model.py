@@ -4,13 +4,17 @@ import json
 from pathlib import Path
 
 import pandas as pd
+
 from vidmem.devices import claim_device, torch_device
 from vidmem.logs import LOGGER, start_logging
 
 
-def train_model(inputs, kind: str, plan: dict, size: list[int], seed: int, device: str, threads: int, checkpoint: Path, output) -> None:
+def train_model(
+    inputs, kind: str, plan: dict, size: list[int], seed: int, device: str, threads: int, checkpoint: Path, output
+) -> None:
     import torch
     from tqdm import tqdm
+
     from vidmem.models import training
     from vidmem.models.autoencoder import PatchAutoencoder
     from vidmem.models.card import model_card, training_record
@@ -46,6 +50,7 @@ def train_model(inputs, kind: str, plan: dict, size: list[int], seed: int, devic
 def load_training_set(inputs, vae, images: bool):
     import numpy as np
     import torch
+
     from vidmem.features import frame_rows, usable
     from vidmem.models.training import TrainingSet, images_of
     from vidmem.store import load_table

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pandas as pd
+
 from vidmem.features import load_features, usable
 from vidmem.logs import LOGGER, start_logging
 from vidmem.matching import filter_of

@@ -8,7 +8,9 @@ from vidmem.verdict import audit_verdict, check_verdict
 
 
 def write_verdict(inputs, config: dict, prompted: list[str], schema: Path, destination: str) -> None:
-    verdict = audit_verdict(inputs.table, dict(zip(prompted, inputs.models)), inputs.scores, inputs.clips, inputs.corpus, config)
+    verdict = audit_verdict(
+        inputs.table, dict(zip(prompted, inputs.models)), inputs.scores, inputs.clips, inputs.corpus, config
+    )
     check_verdict(verdict, schema)
     save_json(destination, verdict)
 

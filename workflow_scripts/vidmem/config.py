@@ -141,5 +141,3 @@ def _check_pipeline(name: str, model: Config) -> None:
         )
     if model["frames"] < 1:
         raise VidmemError("frames >= 1", model["frames"], f"config key models.{name}.frames")
-
-

@@ -50,7 +50,9 @@ class Frames:
         return float(chosen["fps"].iloc[0])
 
 
-def best_pairs(model: str, scores: pd.DataFrame, frames: Frames, corpus: str, metric: str, count: int, split: str = "") -> list[Pair]:
+def best_pairs(
+    model: str, scores: pd.DataFrame, frames: Frames, corpus: str, metric: str, count: int, split: str = ""
+) -> list[Pair]:
     """Best matches of a model, at most one for each training clip, best first.
 
     Args:
@@ -65,9 +67,15 @@ def best_pairs(model: str, scores: pd.DataFrame, frames: Frames, corpus: str, me
     ranked = ranked.sort_values(["value", "clip_id"], ascending=[False, True]).drop_duplicates("match").head(count)
     return [
         Pair(
-            model, row.clip_id, row.match, row.value, int(row.query_frame), int(row.reference_frame),
-            training.loc[row.match, "caption"], int(training.loc[row.match, "copies"]),
-        )  # fmt: skip
+            model,
+            row.clip_id,
+            row.match,
+            row.value,
+            int(row.query_frame),
+            int(row.reference_frame),
+            training.loc[row.match, "caption"],
+            int(training.loc[row.match, "copies"]),
+        )
         for row in ranked.itertuples()
     ]
 

@@ -141,7 +141,9 @@ def _download(url: str, partial: Path, report: Report | None, tries: int = 5) ->
     from requests.adapters import HTTPAdapter, Retry
 
     with requests.Session() as session:
-        session.mount("https://", HTTPAdapter(max_retries=Retry(tries, backoff_factor=1, status_forcelist=(429, 500, 502, 503))))
+        session.mount(
+            "https://", HTTPAdapter(max_retries=Retry(tries, backoff_factor=1, status_forcelist=(429, 500, 502, 503)))
+        )
         for attempt in range(tries):
             try:
                 return _continue_download(session, url, partial, report)

@@ -7,6 +7,7 @@ grid, positive to the right and downwards. Vectors are rescaled whenever the fie
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -128,7 +129,7 @@ def clip_flows(frames: np.ndarray, estimate: Estimator, side: int, grid: int) ->
     if side < SMALLEST_SIDE:
         raise VidmemError(f"side of at least {SMALLEST_SIDE} pixels", side, "flow.side")
     enlarged = [_enlarge(frame, side) for frame in frames]
-    flows = [resize_flow(estimate(a, b), (grid, grid)) for a, b in zip(enlarged, enlarged[1:])]
+    flows = [resize_flow(estimate(a, b), (grid, grid)) for a, b in pairwise(enlarged)]
     return np.stack(flows).astype(np.float16) if flows else np.zeros((0, 2, grid, grid), np.float16)
 
 
@@ -168,5 +169,3 @@ def colour_flow(flow: np.ndarray, largest: float | None = None) -> np.ndarray:
     saturation = np.clip(length / largest, 0, 1) * 255
     picture = np.stack([hue, saturation, np.full_like(hue, 255)], axis=-1).astype(np.uint8)
     return cv2.cvtColor(picture, cv2.COLOR_HSV2RGB)
-
-

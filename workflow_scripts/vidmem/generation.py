@@ -9,24 +9,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from .clip_table import clip_row
 from .corpus.frames import frame_information
 from .models.adapter import PipelineAdapter, Request, Sample
 from .seeding import seed_of
 from .store import hash_text, save_array, save_table
 
-CLIP_COLUMNS = [
-    "clip_id", "set", "source", "caption", "prompt_id", "target", "split", "copies", "seed",
-    "first", "count", "fps", "information", "status", "reason", "provenance",
-]  # fmt: skip
 GUIDANCE_COLUMNS = ["clip_id", "prompt_id", "step", "frame", "quantity", "value"]
 
 
 def requests_of(prompts: pd.DataFrame, samples: int) -> list[Request]:
     """Samples to generate for the prompts whose status is ok."""
     usable = prompts[prompts["status"] == "ok"]
-    return [
-        Request(row.prompt_id, row.prompt, sample) for row in usable.itertuples() for sample in range(samples)
-    ]
+    return [Request(row.prompt_id, row.prompt, sample) for row in usable.itertuples() for sample in range(samples)]
 
 
 def clip_id_of(request: Request) -> str:
@@ -34,9 +29,7 @@ def clip_id_of(request: Request) -> str:
     return f"{request.prompt_id}-s{request.sample}"
 
 
-def generate_resumable(
-    adapter: PipelineAdapter, requests: list[Request], parts: Path, recipe: str
-) -> Iterator[Sample]:
+def generate_resumable(adapter: PipelineAdapter, requests: list[Request], parts: Path, recipe: str) -> Iterator[Sample]:
     """Generate, keeping every batch on disk, so that a killed job continues where it was.
 
     Args:
@@ -79,11 +72,33 @@ def _load_part(path: Path, request: Request) -> Sample:
     return Sample(request, np.load(path.with_suffix(".npy"), mmap_mode="r"), record["status"], record["reason"], steps)
 
 
-def clip_row(sample: Sample, prompt, model: str, first: int, fps: float, seed: int, provenance: dict) -> dict:
+def sample_row(sample: Sample, prompt, model: str, first: int, fps: float, seed: int, provenance: dict) -> dict:
     """Row of the clip table for a generated sample."""
-    information = frame_information(np.asarray(sample.frames)) if len(sample.frames) else 0.0
+    return clip_row(
+        provenance,
+        clip_id=clip_id_of(sample.request),
+        seed=seed_of(seed, sample.request.prompt_id, sample.request.sample),
+        first=first,
+        count=len(sample.frames),
+        fps=float(fps),
+        information=frame_information(np.asarray(sample.frames)) if len(sample.frames) else 0.0,
+        status=sample.status,
+        reason=sample.reason,
+        **_prompt_fields(prompt, model),
+    )
+
+
+def unused_rows(prompts: pd.DataFrame, model: str) -> list[dict]:
+    """Rows of prompts that were not generated, so that no denominator loses them."""
+    unused = prompts[prompts["status"] != "ok"].itertuples()
+    return [
+        clip_row({}, clip_id=f"{row.prompt_id}-s0", status=row.status, reason=row.reason, **_prompt_fields(row, model))
+        for row in unused
+    ]
+
+
+def _prompt_fields(prompt, model: str) -> dict:
     return {
-        "clip_id": clip_id_of(sample.request),
         "set": f"generated-{model}",
         "source": model,
         "caption": prompt.prompt,
@@ -91,28 +106,7 @@ def clip_row(sample: Sample, prompt, model: str, first: int, fps: float, seed: i
         "target": prompt.target,
         "split": prompt.split,
         "copies": int(prompt.copies),
-        "seed": seed_of(seed, sample.request.prompt_id, sample.request.sample),
-        "first": first,
-        "count": len(sample.frames),
-        "fps": float(fps),
-        "information": information,
-        "status": sample.status,
-        "reason": sample.reason,
-        "provenance": json.dumps(provenance, sort_keys=True),
     }
-
-
-def unused_rows(prompts: pd.DataFrame, model: str) -> list[dict]:
-    """Rows of prompts that were not generated, so that no denominator loses them."""
-    return [
-        {
-            "clip_id": f"{row.prompt_id}-s0", "set": f"generated-{model}", "source": model, "caption": row.prompt,
-            "prompt_id": row.prompt_id, "target": row.target, "split": row.split, "copies": int(row.copies),
-            "seed": -1, "first": 0, "count": 0, "fps": 0.0, "information": 0.0, "status": row.status,
-            "reason": row.reason, "provenance": "{}",
-        }
-        for row in prompts[prompts["status"] != "ok"].itertuples()
-    ]  # fmt: skip
 
 
 def guidance_rows(samples: Iterable[Sample]) -> pd.DataFrame:

@@ -19,9 +19,8 @@ COLUMNS = ["query", "reference", "query_frame", "reference_frame", "score", "ran
 def query_clips(clips: pd.DataFrame) -> list[str]:
     """Clips of a set that are looked up: all generated ones; of a corpus, those held out."""
     kept = usable(clips)
-    if "target" not in kept:
-        kept = kept[kept["split"] == "heldout"]
-    return list(kept["clip_id"])
+    held_out = ~kept["set"].str.startswith("corpus-") | (kept["split"] == "heldout")
+    return list(kept[held_out]["clip_id"])
 
 
 def reference_blocks(features: ClipFeatures, block: int) -> Iterator[tuple[np.ndarray, pd.DataFrame]]:
@@ -85,9 +84,7 @@ def block_of(features: ClipFeatures, clip_ids: Sequence[str], motion: dict) -> M
     rows = features.rows.set_index("clip_id")
     present = [clip_id for clip_id, count in zip(clip_ids, counts) if count]
     table = rows.loc[present] if present else rows.iloc[:0]
-    return motion_block(
-        clip_ids, counts, flows, motion_features(table), motion["k"], motion["cosine"], filter_of(motion)
-    )
+    return motion_block(clip_ids, counts, flows, motion_features(table), motion["k"], motion["cosine"], filter_of(motion))
 
 
 def motion_blocks(features: ClipFeatures, motion: dict, pairs: int = 2048) -> Iterator[MotionBlock]:
@@ -95,7 +92,7 @@ def motion_blocks(features: ClipFeatures, motion: dict, pairs: int = 2048) -> It
     waiting: list[str] = []
     size = 0
     for clip_id in usable(features.clips, REFERENCE_SPLITS)["clip_id"]:
-        shard, first, last = features.spans.get(clip_id, (0, 0, 0))
+        _, first, last = features.spans.get(clip_id, (0, 0, 0))
         waiting.append(clip_id)
         size += last - first
         if size >= pairs:

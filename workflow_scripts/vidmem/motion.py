@@ -73,9 +73,7 @@ def check_flows(flows: np.ndarray) -> np.ndarray:
     return flows
 
 
-def ofs_k(
-    first: np.ndarray, second: np.ndarray, k: int = 3, cosine: str = "pixel", pairing: str = "max"
-) -> WindowMatch:
+def ofs_k(first: np.ndarray, second: np.ndarray, k: int = 3, cosine: str = "pixel", pairing: str = "max") -> WindowMatch:
     """Optical flow similarity of two clips over windows of k frame pairs.
 
     OFS-k(y, x) = max over i, j of (1/k) sum over m < k of cos(F^y_{i+m}, F^x_{j+m}); 'aligned' keeps i = j.

@@ -24,10 +24,18 @@ class ClipRecord:
     status: str
     reason: str
 
+    def fields(self) -> dict:
+        """Its columns of the clip table."""
+        return {
+            "count": len(self.frames),
+            "fps": float(self.fps),
+            "information": self.information,
+            "status": self.status,
+            "reason": self.reason,
+        }
 
-def read_item(
-    item: Item, frames: int, size: tuple[int, int], fps: float, fit: str, min_information: float = 0.0
-) -> ClipRecord:
+
+def read_item(item: Item, frames: int, size: tuple[int, int], fps: float, fit: str, min_information: float = 0.0) -> ClipRecord:
     """Read an item; whatever is wrong with it becomes its status and reason.
 
     Args:

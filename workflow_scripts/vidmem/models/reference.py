@@ -186,6 +186,4 @@ def build_pipeline(kind: str, vae: PatchAutoencoder, captions: list[str], grid: 
         return UnconditionalVideoPipeline(vae=vae, unet=unet, scheduler=build_scheduler())
     tokenizer = build_tokenizer(captions, size["vocabulary"])
     encoder = build_text_encoder(tokenizer, size["text_width"], size["text_layers"])
-    return TextToVideoSDPipeline(
-        vae=vae, text_encoder=encoder, tokenizer=tokenizer, unet=unet, scheduler=build_scheduler()
-    )
+    return TextToVideoSDPipeline(vae=vae, text_encoder=encoder, tokenizer=tokenizer, unet=unet, scheduler=build_scheduler())

@@ -283,5 +283,3 @@ def _cpu_has_bf16() -> bool:
 def images_of(frames: np.ndarray) -> torch.Tensor:
     """float [N, 3, H, W] in -1..1 of uint8 [N, H, W, 3]."""
     return torch.from_numpy(np.array(frames)).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
