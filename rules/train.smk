@@ -6,6 +6,7 @@ rule train_autoencoder:
         frames=collect(
             "results/{run}/data/corpus-{corpus}/{shard}.frames.npy", run=RUN, corpus=config["train"]["corpus"], shard=SHARDS
         ),
+        weights=weights_of(descriptor_weights()),
     output:
         "results/{run}/train/autoencoder/config.json",
         "results/{run}/train/autoencoder/diffusion_pytorch_model.safetensors",
@@ -14,12 +15,11 @@ rule train_autoencoder:
         "results/{run}/logs/train_autoencoder.log",
     conda:
         "../envs/torch.yaml"
-    threads: 2
     resources:
-        gpu=1,
         mem_mb=4000,
     params:
         plan=config["train"]["autoencoder"],
+        preset=config["descriptors"]["preset"],
     script:
         "../workflow_scripts/train_autoencoder.py"
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from vidmem.clip_table import clip_row, clip_table
 from vidmem.control_plan import plan_controls, render_control
 from vidmem.corpus import frame_information
 from vidmem.features import frame_rows, load_features, usable

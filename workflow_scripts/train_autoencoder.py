@@ -2,37 +2,32 @@
 
 from pathlib import Path
 
-from vidmem.devices import claim_device, torch_device
 from vidmem.logs import start_logging
 
 
-def train_autoencoder(frames: list[str], plan: dict, seed: int, device: str, threads: int, folder: Path, ceiling: Path) -> None:
+def train_autoencoder(frames: list[str], plan: dict, weights: Path, preset: str, folder: Path, ceiling: Path) -> None:
     import numpy as np
     import torch
-    from tqdm import tqdm
 
+    from vidmem.descriptors import PRESETS, describe_frames, load_encoder
     from vidmem.models.autoencoder import PatchAutoencoder
-    from vidmem.models.training import AutoencoderPlan, fit_autoencoder, images_of
+    from vidmem.models.training import images_of
     from vidmem.store import load_array, save_json
 
-    torch.set_num_threads(threads)
-    torch.manual_seed(seed)
-    images = images_of(np.concatenate([load_array(path) for path in frames]))
-    vae = PatchAutoencoder(latent_channels=plan["latent_channels"], width=plan["width"]).to(device)
-    with tqdm(total=plan["steps"], desc="autoencoder", unit="step", disable=None) as bar:
-
-        def report(step: int, loss: float) -> None:
-            bar.update(step - bar.n)
-            bar.set_postfix(loss=f"{loss:.4f}")
-
-        settings = AutoencoderPlan(steps=plan["steps"], batch=plan["batch"], seed=seed)
-        losses = fit_autoencoder(vae, images.to(device), settings, report)
+    pictures = np.concatenate([load_array(path) for path in frames])
+    images = images_of(pictures)
+    vae = PatchAutoencoder.untrained(plan["patch"], plan["latent_channels"])
+    vae.fit_components(images)
     with torch.inference_mode():
-        rebuilt = torch.cat([vae.reconstruct(vae.project(part.to(device))).clamp(-1, 1).cpu() for part in images.split(64)])
+        rebuilt = torch.cat([vae.reconstruct(vae.project(part)).clamp(-1, 1) for part in images.split(64)])
     error = ((rebuilt - images) ** 2).mean(dim=(1, 2, 3))
-    psnr = (10 * torch.log10(4 / error.clamp(min=1e-12))).median().item()
-    vae.cpu().save_pretrained(folder, safe_serialization=True)
-    save_json(ceiling, {"median_psnr_db": psnr, "images": len(images), "losses": losses, "seed": seed, **plan})
+    psnr = (10 * torch.log10(4 / error.clamp(min=1e-10))).median().item()
+    again = ((rebuilt + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    encode = load_encoder(PRESETS[preset], weights)
+    first, second = (np.concatenate(list(describe_frames(part[::4], encode, PRESETS[preset]))) for part in (pictures, again))
+    similarity = float(np.median((first.astype(np.float32) * second).sum(axis=1)))
+    vae.save_pretrained(folder, safe_serialization=True)
+    save_json(ceiling, {"median_psnr_db": psnr, "median_sscd": similarity, "preset": preset, "images": len(images), **plan})
 
 
 if "snakemake" in globals():
@@ -40,9 +35,8 @@ if "snakemake" in globals():
     train_autoencoder(
         snakemake.input.frames,
         snakemake.params.plan,
-        snakemake.config["seed"],
-        torch_device(claim_device(snakemake.config["device"], snakemake.resources.get("gpu", 0))),
-        snakemake.threads,
+        Path(snakemake.input.weights),
+        snakemake.params.preset,
         Path(snakemake.output[0]).parent,
         Path(snakemake.output.ceiling),
     )

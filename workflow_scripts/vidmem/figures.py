@@ -29,9 +29,11 @@ STYLE = {
 def save_figure(figure: plt.Figure, path: Path | str) -> None:
     """Save as PNG and SVG without a date, so that the same data give the same bytes."""
     stem = str(path).removesuffix(".png")
-    plain = {"Software": None}
-    write_atomic(f"{stem}.png", lambda file: figure.savefig(file, format="png", metadata=plain, bbox_inches="tight"))
-    write_atomic(f"{stem}.svg", lambda file: figure.savefig(file, format="svg", metadata={"Date": None}, bbox_inches="tight"))
+    # The style again: its hash salt is what makes the ids of an SVG repeat.
+    with plt.rc_context(STYLE):
+        for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
+            options = {"format": suffix, "metadata": metadata, "bbox_inches": "tight"}
+            write_atomic(f"{stem}.{suffix}", lambda file, options=options: figure.savefig(file, **options))
     plt.close(figure)
 
 

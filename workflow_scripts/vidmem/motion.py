@@ -47,14 +47,15 @@ def normalise_flows(flows: np.ndarray, cosine: str = "pixel", epsilon: float = E
         VidmemError: another shape, an unknown cosine, or a value that is not finite.
     """
     flows = check_flows(flows)
+    width = int(np.prod(flows.shape[1:]))
     lengths = np.sqrt(np.einsum("pchw,pchw->phw", flows, flows))
     moving = lengths >= epsilon
     if cosine == "pixel":
         counts = np.maximum(np.count_nonzero(moving, axis=(1, 2)), 1).astype(np.float32)
         scale = np.where(moving, 1 / np.maximum(lengths, epsilon), 0) / np.sqrt(counts)[:, None, None]
-        return (flows * scale[:, None]).reshape(len(flows), -1)
+        return (flows * scale[:, None]).reshape(len(flows), width)
     if cosine == "field":
-        flat = flows.reshape(len(flows), -1)
+        flat = flows.reshape(len(flows), width)
         norms = np.linalg.norm(flat, axis=1, keepdims=True)
         still = ~moving.any(axis=(1, 2))
         return np.where(still[:, None], 0, flat / np.maximum(norms, 1e-12)).astype(np.float32)

@@ -49,8 +49,7 @@ def motion_block(clip_ids, counts, flows, features, k: int, cosine: str, rule: N
         part = type(features)(*[values[first : first + count] for values in vars(features).values()])
         reasons[first : first + windows] = natural_windows(part, k, rule)[:windows]
         first += count
-    fields = normalise_flows(flows, cosine) if len(flows) else np.zeros((0, int(np.prod(flows.shape[1:]))), np.float32)
-    return MotionBlock(list(clip_ids), np.asarray(counts, np.int64), fields, reasons)
+    return MotionBlock(list(clip_ids), np.asarray(counts, np.int64), normalise_flows(flows, cosine), reasons)
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,8 @@
 """Patch autoencoder of the reference models.
 
 Convolutional autoencoders of this size blur, and SSCD punishes blur and block noise: whatever is generated through
-them cannot score above their own reconstructions. Here the encoder is linear (principal components of patches,
-partly whitened), and the decoder is its inverse followed by a small convolutional net that is trained on *noisy*
-latents, so that it also removes the residual noise of a sampler.
+them cannot score above their own reconstructions. This one is linear (principal components of patches, partly
+whitened): with all components kept it is lossless, and there is no ceiling.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.autoencoders.vae import DecoderOutput, DiagonalGaussianDistribution
 from diffusers.models.modeling_outputs import AutoencoderKLOutput
 from diffusers.models.modeling_utils import ModelMixin
-from torch import nn
 from torch.nn import functional
 
 
@@ -22,8 +20,7 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):
 
     Args:
         patch: side of a patch in pixels, a power of two; the latent grid is the image divided by it.
-        latent_channels: principal components kept.
-        width: channels of the refining net at full resolution; 0 leaves the decoder linear.
+        latent_channels: principal components kept; all 3 * patch^2 of them make the code lossless.
         scaling_factor: as in AutoencoderKL; the latents are already of unit scale.
         block_out_channels: only its length counts: pipelines read the downscaling 2 ** (length - 1) off it.
     """
@@ -31,11 +28,10 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):
     @register_to_config
     def __init__(
         self,
-        patch: int = 8,
-        latent_channels: int = 64,
-        width: int = 24,
+        patch: int = 4,
+        latent_channels: int = 48,
         scaling_factor: float = 1.0,
-        block_out_channels: tuple[int, ...] = (1, 1, 1, 1),
+        block_out_channels: tuple[int, ...] = (1, 1, 1),
     ):
         super().__init__()
         if patch != 2 ** (len(block_out_channels) - 1):
@@ -44,7 +40,11 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("basis", torch.zeros(size, latent_channels))
         self.register_buffer("deviation", torch.ones(latent_channels))
-        self.refine = _Refine(latent_channels, patch, width) if width else None
+
+    @classmethod
+    def untrained(cls, patch: int, latent_channels: int) -> PatchAutoencoder:
+        """Autoencoder of a patch size, with the bookkeeping that pipelines expect."""
+        return cls(patch, latent_channels, block_out_channels=(1,) * patch.bit_length())
 
     def fit_components(self, images: torch.Tensor, whitening: float = 0.5) -> None:
         """Set the linear part from images.
@@ -73,8 +73,7 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):
     def reconstruct(self, latents: torch.Tensor) -> torch.Tensor:
         """Images float [N, 3, H, W], about -1..1, of latents float [N, latent_channels, h, w]."""
         patches = (latents.movedim(1, -1) * self.deviation) @ self.basis.T + self.mean
-        images = functional.pixel_shuffle(patches.movedim(-1, 1), self.config.patch)
-        return images if self.refine is None else images + self.refine(latents, images)
+        return functional.pixel_shuffle(patches.movedim(-1, 1), self.config.patch)
 
     def encode(self, x: torch.Tensor, return_dict: bool = True):
         """Encode images; the posterior is a point (its variance is e^-30)."""
@@ -92,35 +91,3 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):
 
     def disable_slicing(self) -> None:
         """Nothing to slice: decoding is small."""
-
-
-class _Refine(nn.Module):
-    """Correction of a blocky reconstruction: a trunk on the latent grid, which sees the whole scene, and a finer net."""
-
-    def __init__(self, latent_channels: int, patch: int, width: int):
-        super().__init__()
-        trunk = 4 * width
-        self.enter_latent = nn.Conv2d(latent_channels, trunk, 3, padding=1)
-        self.trunk = nn.Sequential(*[_Residual(trunk) for _ in range(3)])
-        self.spread = nn.Conv2d(trunk, 12 * (patch // 2) ** 2 // 3, 1)
-        self.shuffle = patch // 2
-        self.enter_image = nn.Conv2d(12 + 4, width, 3, padding=1)
-        self.fine = nn.Sequential(*[_Residual(width) for _ in range(3)])
-        self.leave = nn.Conv2d(width, 12, 3, padding=1)
-        nn.init.zeros_(self.leave.weight)
-        nn.init.zeros_(self.leave.bias)
-
-    def forward(self, latents: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
-        scene = functional.pixel_shuffle(self.spread(functional.silu(self.trunk(self.enter_latent(latents)))), self.shuffle)
-        fine = self.enter_image(torch.cat([functional.pixel_unshuffle(images, 2), scene], dim=1))
-        return functional.pixel_shuffle(self.leave(functional.silu(self.fine(fine))), 2)
-
-
-class _Residual(nn.Module):
-    def __init__(self, channels: int):
-        super().__init__()
-        self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + self.second(functional.silu(self.first(functional.silu(x))))

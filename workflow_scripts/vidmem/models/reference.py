@@ -6,8 +6,10 @@ loads a published model. The only class of ours inside is the patch autoencoder.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -15,50 +17,60 @@ from diffusers import DDIMScheduler, DiffusionPipeline, TextToVideoSDPipeline, U
 from diffusers.utils import BaseOutput
 from diffusers.utils.torch_utils import randn_tensor
 from diffusers.video_processor import VideoProcessor
-from tokenizers import Tokenizer, models, trainers
+from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from .autoencoder import PatchAutoencoder
 
 PROMPT_TOKENS = 32
+END_OF_WORD = "</w>"
 SPECIAL_TOKENS = ("<|startoftext|>", "<|endoftext|>")
 
 
 def build_tokenizer(captions: Iterable[str], vocabulary: int = 1000) -> CLIPTokenizer:
-    """Train a byte-level BPE on captions and return it as a CLIPTokenizer of PROMPT_TOKENS tokens.
+    """Learn a byte-level BPE from captions and return it as a CLIPTokenizer of PROMPT_TOKENS tokens.
 
     Args:
         captions: training sentences; every byte is in the alphabet, so that no prompt is unknown.
         vocabulary: tokens in all. 512 of them are the bytes, inside and at the end of a word.
     """
-    template = CLIPTokenizer()  # empty vocabulary: lends CLIP's normalisation and word splitting
-    trained = Tokenizer(models.BPE(end_of_word_suffix="</w>", unk_token=SPECIAL_TOKENS[1]))
-    trained.normalizer = template.backend_tokenizer.normalizer
-    trained.pre_tokenizer = template.backend_tokenizer.pre_tokenizer
-    from tokenizers.pre_tokenizers import ByteLevel
-
+    splitter = CLIPTokenizer().backend_tokenizer  # empty vocabulary: lends CLIP's normalisation and word splitting
+    texts = [splitter.normalizer.normalize_str(caption) for caption in sorted(captions)]
+    words = Counter(word for text in texts for word, _ in splitter.pre_tokenizer.pre_tokenize_str(text))
     alphabet = sorted(ByteLevel.alphabet())
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary - len(alphabet) - len(SPECIAL_TOKENS),
-        initial_alphabet=alphabet,
-        end_of_word_suffix="</w>",
-        show_progress=False,
-    )
-    trained.train_from_iterator(sorted(captions), trainer)
-    learned = sorted(trained.get_vocab().items(), key=lambda item: item[1])
-    tokens = [token for token, _ in learned]
-    tokens += [byte + "</w>" for byte in alphabet if byte + "</w>" not in set(tokens)]
-    tokens += SPECIAL_TOKENS
-    merges = _merges_of(trained)
-    return CLIPTokenizer(
-        vocab={token: index for index, token in enumerate(tokens)}, merges=merges, model_max_length=PROMPT_TOKENS
-    )
+    tokens = alphabet + [letter + END_OF_WORD for letter in alphabet]
+    merges = learn_merges(words, vocabulary - len(tokens) - len(SPECIAL_TOKENS))
+    tokens += [first + second for first, second in merges] + list(SPECIAL_TOKENS)
+    places = {token: index for index, token in enumerate(dict.fromkeys(tokens))}
+    return CLIPTokenizer(vocab=places, merges=merges, model_max_length=PROMPT_TOKENS)
 
 
-def _merges_of(tokenizer: Tokenizer) -> list[tuple[str, str]]:
-    import json
+def learn_merges(words: Counter[str], count: int) -> list[tuple[str, str]]:
+    """Merges of a byte-pair encoding, most frequent pair first, ties in alphabetical order.
 
-    return [tuple(pair) for pair in json.loads(tokenizer.to_str())["model"]["merges"]]
+    The trainer of the tokenizers library breaks ties by the order of a hash table: a resumed training would then
+    read its embeddings with another vocabulary.
+
+    Args:
+        words: words in byte-level letters and how often each occurs.
+        count: merges at most.
+    """
+    spelled = {word: [*word[:-1], word[-1] + END_OF_WORD] for word in words}
+    merges: list[tuple[str, str]] = []
+    while len(merges) < count:
+        pairs: Counter[tuple[str, str]] = Counter()
+        for word, parts in spelled.items():
+            for pair in pairwise(parts):
+                pairs[pair] += words[word]
+        if not pairs:
+            break
+        best = min(pairs, key=lambda pair: (-pairs[pair], pair))
+        merges.append(best)
+        for parts in spelled.values():
+            for place in range(len(parts) - 2, -1, -1):
+                if tuple(parts[place : place + 2]) == best:
+                    parts[place : place + 2] = ["".join(best)]
+    return merges
 
 
 def build_text_encoder(tokenizer: CLIPTokenizer, width: int, layers: int) -> CLIPTextModel:
@@ -97,7 +109,7 @@ def build_unet(channels: int, grid: int, widths: tuple[int, ...], text_width: in
         down_block_types=("CrossAttnDownBlock3D",) * inner + ("DownBlock3D",),
         up_block_types=("UpBlock3D",) + ("CrossAttnUpBlock3D",) * inner,
         cross_attention_dim=text_width,
-        attention_head_dim=32,
+        attention_head_dim=min(32, *widths),
         norm_num_groups=16,
     )
 

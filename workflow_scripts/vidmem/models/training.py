@@ -17,65 +17,8 @@ from torch.nn import functional
 
 from ..errors import VidmemError
 from ..seeding import torch_stream
-from .autoencoder import PatchAutoencoder
 
 Progress = Callable[[int, float], None]
-
-
-@dataclass(frozen=True)
-class AutoencoderPlan:
-    """How the autoencoder is fitted: steps of Adam on its refining net, after the components are set.
-
-    Attributes:
-        noise: largest deviation of the Gaussian noise added to the latents, in latent units.
-        mirror: share of images mirrored.
-    """
-
-    steps: int
-    batch: int = 16
-    rate: float = 1.5e-3
-    noise: float = 0.2
-    mirror: float = 0.1
-    seed: int = 0
-
-
-def fit_autoencoder(vae: PatchAutoencoder, images: torch.Tensor, plan: AutoencoderPlan, report: Progress) -> list[float]:
-    """Fit the components and train the refining net with a mean absolute error on noisy latents.
-
-    Absolute error, because its optimum is a median: flat backgrounds come out flat.
-
-    Args:
-        vae: changed in place.
-        images: float [N, 3, H, W] in -1..1; all footage, not only members.
-        report: called with (step, loss).
-
-    Returns:
-        Loss of every hundredth step.
-    """
-    vae.fit_components(images)
-    losses = []
-    if vae.refine is None or not plan.steps:
-        return losses
-    optimiser = torch.optim.AdamW(vae.refine.parameters(), lr=plan.rate, weight_decay=0.0)
-    for step in range(plan.steps):
-        _set_rate(optimiser, plan.rate * _annealing(step, plan.steps, warm_up=100))
-        stream = torch_stream("autoencoder", plan.seed, step)
-        clean = images[torch.randint(len(images), (plan.batch,), generator=stream)]
-        mirrored = torch.rand(plan.batch, generator=stream) < plan.mirror
-        clean = torch.where(mirrored[:, None, None, None], clean.flip(3), clean)
-        latents = vae.project(clean)
-        loudness = plan.noise * torch.rand(plan.batch, 1, 1, 1, generator=stream)
-        noisy = latents + loudness * torch.randn(latents.shape, generator=stream)
-        with _autocast(clean.device):
-            rebuilt = vae.reconstruct(noisy)
-        loss = (rebuilt.float() - clean).abs().mean()
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        if step % 100 == 0:
-            losses.append(loss.item())
-            report(step, losses[-1])
-    return losses
 
 
 @dataclass(frozen=True)
@@ -137,10 +80,11 @@ class DiffusionTrainer:
 
     def __init__(self, pipeline, data: TrainingSet, plan: DiffusionPlan, device: str = "cpu"):
         self.pipeline, self.data, self.plan, self.device = pipeline, data, plan, torch.device(device)
-        self.networks = {"unet": pipeline.unet.to(self.device).train()}
+        # In evaluation mode: the video U-Net's dropout would blur what is to be memorised, and draw unkeyed noise.
+        self.networks = {"unet": pipeline.unet.to(self.device).eval()}
         self.tokenizer = getattr(pipeline, "tokenizer", None)
         if self.tokenizer is not None:
-            self.networks["text_encoder"] = pipeline.text_encoder.to(self.device).train()
+            self.networks["text_encoder"] = pipeline.text_encoder.to(self.device).eval()
         self.average = {name: value.detach().clone() for name, value in self._parameters()}
         weights = [value for _, value in self._parameters()]
         self.optimiser = torch.optim.AdamW(weights, lr=plan.rate, betas=(0.9, 0.99), weight_decay=0.0)
@@ -211,8 +155,6 @@ class DiffusionTrainer:
         """Put the averaged weights into the pipeline."""
         for name, value in self._parameters():
             value.data.copy_(self.average[name])
-        for network in self.networks.values():
-            network.eval()
 
     def save(self, path: Path | str) -> None:
         """Write everything a resumed run needs, whole or not at all."""

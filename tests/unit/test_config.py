@@ -1,0 +1,90 @@
+"""The configuration stops before any job, with the key, the expectation and the finding."""
+
+from copy import deepcopy
+
+import pytest
+import yaml
+
+from vidmem.config import complete_config, load_schema
+from vidmem.errors import VidmemError
+
+
+@pytest.fixture(scope="module")
+def schema(root):
+    return load_schema(root / "rules/schemas/config.schema.yaml")
+
+
+@pytest.fixture
+def config(root):
+    return yaml.safe_load((root / "config.yaml").read_text())
+
+
+def change(config, path, value):
+    config = deepcopy(config)
+    *parents, last = path.split("/")
+    inner = config
+    for part in parents:
+        inner = inner[int(part)] if isinstance(inner, list) else inner[part]
+    inner[last] = value
+    return config
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "messages"),
+    [
+        ("models/reference-text/stps", 3, ["unexpected key 'stps'", "models.reference-text", "did you mean 'steps'"]),
+        ("models/reference-text/steps", "20", ["type integer", "'20'", "models.reference-text.steps"]),
+        ("models/reference-text/kind", "difusers", ["models.reference-text.kind", "did you mean 'diffusers'"]),
+        ("models/reference-text/corpus", "webvid", ["'webvid'", "models.reference-text.corpus"]),
+        ("content/threshold", 1.5, ["<= 1", "1.5", "content.threshold"]),
+        ("motion/threshold", -0.1, [">= 0", "motion.threshold"]),
+        ("motion/cosine", "pixels", ["did you mean 'pixel'", "motion.cosine"]),
+        ("motion/k", 0, [">= 1", "motion.k"]),
+        ("corpora/default/sources/0/kind", "vidoes", ["corpora.default.sources.0.kind"]),
+        ("corpora/default/sources/1/name", "gameplay", ["sources of different names"]),
+        ("descriptors/preset", "sscd", ["descriptors.preset"]),
+        ("flow/side", 64, [">= 128", "flow.side"]),
+        ("motin", {}, ["did you mean 'motion'"]),
+        ("run", "../up", ["run", "of the form"]),
+        ("models/reference-text/path", "damo-vilab/text-to-video-ms-1.7b", ["pinned revision"]),
+        ("weights", {"sscd": {}}, ["weights"]),
+    ],
+)
+def test_mistakes_are_named(config, schema, path, value, messages):
+    with pytest.raises(VidmemError) as caught:
+        complete_config(change(config, path, value), schema)
+    assert all(message in str(caught.value) for message in messages), str(caught.value)
+
+
+def test_missing_keys_are_named(config, schema):
+    del config["models"]["reference-text"]["pipeline"]
+    with pytest.raises(VidmemError, match="the key 'pipeline'"):
+        complete_config(config, schema)
+
+
+def test_defaults_are_filled_and_the_input_is_left_alone(config, schema):
+    before = deepcopy(config)
+    completed = complete_config(config, schema)
+    assert config == before
+    assert completed["models"]["reference-text"]["dtype"] == "float32"
+    assert completed["motion"]["filter"]["sides"] == "either"
+    assert complete_config(completed, schema) == completed
+
+
+def test_every_key_is_described(schema):
+    def keys(node, path=""):
+        for name, inner in node.get("properties", {}).items():
+            yield f"{path}.{name}", inner
+            yield from keys(inner, f"{path}.{name}")
+
+    undescribed = [
+        path
+        for path, inner in keys(schema)
+        if not inner.keys() & {"description", "$ref", "enum", "default", "const", "minimum"}
+    ]
+    assert undescribed == []
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "tests/config/smoke.yaml", "configs/your-model.yaml"])
+def test_shipped_configurations_hold(root, schema, name):
+    assert complete_config(yaml.safe_load((root / name).read_text()), schema)["run"]

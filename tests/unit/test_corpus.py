@@ -1,0 +1,208 @@
+"""Reading of footage: every difficult file becomes a row with a reason, and the rest goes on."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from footage import picture, rotate_mp4, write_audio, write_video
+from vidmem.corpus import frame_information, list_source, read_item
+from vidmem.corpus.decode import read_image, read_video
+from vidmem.corpus.frames import crop_fraction, fit_frames
+from vidmem.corpus.gameplay import record_game
+from vidmem.corpus.listing import resolve_path
+from vidmem.errors import ClipError, VidmemError
+
+
+def square_left(frame: np.ndarray) -> int:
+    """Left edge of the white square."""
+    return int(np.flatnonzero(frame.min(axis=2).mean(axis=0) > 60)[0])
+
+
+def test_frames_are_sampled_by_time(tmp_path):
+    footage = read_video(write_video(tmp_path / "a.mp4", frames=12, fps=10), 4, fps=5.0)
+    assert footage.frames.shape == (4, 48, 64, 3)
+    assert [square_left(frame) for frame in footage.frames] == pytest.approx([4, 8, 12, 16], abs=1)
+    assert footage.reason == ""
+
+
+def test_start_is_honoured(tmp_path):
+    footage = read_video(write_video(tmp_path / "a.mp4"), 2, fps=10.0, start_s=0.5)
+    assert [square_left(frame) for frame in footage.frames] == pytest.approx([14, 16], abs=1)
+
+
+def test_variable_rate_is_sampled_evenly_in_time(tmp_path):
+    times = [0.0, 0.1, 0.2, 1.0, 1.1, 1.2]
+    footage = read_video(write_video(tmp_path / "v.mp4", frames=6, times=times), 3, fps=2.0)
+    # At 0.5 s the third frame is still shown, at 1.0 s the fourth.
+    assert [square_left(frame) for frame in footage.frames] == pytest.approx([4, 8, 10], abs=1)
+
+
+def test_short_video_keeps_what_there_is_and_says_so(tmp_path):
+    footage = read_video(write_video(tmp_path / "s.mp4", frames=3), 8, fps=10.0)
+    assert len(footage.frames) == 3
+    assert footage.reason.startswith("3 of 8 frames: the video ends at")
+
+
+def test_single_frame_and_odd_size(tmp_path):
+    assert len(read_video(write_video(tmp_path / "1.mp4", frames=1), 4, 10.0).frames) == 1
+    assert read_video(write_video(tmp_path / "odd.mp4", size=(47, 63)), 2, 10.0).frames.shape == (2, 47, 63, 3)
+
+
+def test_rotation_is_applied(tmp_path):
+    plain = write_video(tmp_path / "p.mp4")
+    turned = read_video(rotate_mp4(plain, tmp_path / "r.mp4"), 1, 10.0).frames[0]
+    upright = read_video(plain, 1, 10.0).frames[0]
+    assert turned.shape == (64, 48, 3)
+    # The matrix asks for a quarter turn clockwise.
+    assert np.array_equal(turned, np.rot90(upright, -1))
+
+
+def damaged(tmp_path, kind):
+    good = write_video(tmp_path / "good.mp4", frames=40)
+    path = tmp_path / f"{kind}.mp4"
+    if kind == "truncated":
+        path.write_bytes(good.read_bytes()[: good.stat().st_size // 2])
+    elif kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "noise":
+        path.write_bytes(np.random.default_rng(0).bytes(5000))
+    elif kind == "audio":
+        write_audio(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "reason"),
+    [
+        ("truncated", "undecodable", "."),
+        ("empty", "undecodable", "empty file"),
+        ("noise", "undecodable", "."),
+        ("audio", "undecodable", "audio only"),
+        ("missing", "missing", "no such file"),
+    ],
+)
+def test_damaged_files_raise_their_status(tmp_path, kind, status, reason):
+    with pytest.raises(ClipError, match=reason) as caught:
+        read_video(damaged(tmp_path, kind), 4, 10.0)
+    assert caught.value.status == status
+    assert caught.value.reason
+
+
+def test_stream_cut_in_the_middle_keeps_the_frames_before(tmp_path):
+    whole = write_video(tmp_path / "w.mkv", frames=60)
+    cut = tmp_path / "cut.mkv"
+    cut.write_bytes(whole.read_bytes()[: int(whole.stat().st_size * 0.7)])
+    footage = read_video(cut, 60, 10.0)
+    assert 0 < len(footage.frames) < 60
+    assert "of 60 frames" in footage.reason
+
+
+def test_start_beyond_the_end_is_named(tmp_path):
+    with pytest.raises(ClipError, match=r"no frame at 9 s: the video ends at 1\.2"):
+        read_video(write_video(tmp_path / "a.mp4"), 2, 10.0, start_s=9.0)
+
+
+def test_image_is_upright_by_its_exif(tmp_path):
+    image, exif = Image.fromarray(picture(0)), Image.Exif()
+    exif[0x0112] = 6
+    image.save(tmp_path / "e.png", exif=exif)
+    assert read_image(tmp_path / "e.png").frames.shape == (1, 64, 48, 3)
+    (tmp_path / "bad.png").write_bytes(b"not a picture")
+    with pytest.raises(ClipError, match="image"):
+        read_image(tmp_path / "bad.png")
+
+
+CAPTIONS = ['say "hello"', "two\nlines", "🎉 party", "<script>alert(1)</script>", "comma, semicolon;", "../../etc/passwd", ""]
+
+
+def test_hostile_captions_survive_unchanged(tmp_path):
+    import csv
+
+    write_video(tmp_path / "a.mp4")
+    with open(tmp_path / "list.csv", "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "caption", "copies", "split", "start_s"])
+        writer.writerows(["a.mp4", caption, 2, "member", number / 10] for number, caption in enumerate(CAPTIONS))
+    items = list_source({"name": "s", "kind": "list", "path": str(tmp_path / "list.csv"), "split": "member"})
+    assert [item.caption for item in items] == CAPTIONS
+    assert len({item.clip_id for item in items}) == len(CAPTIONS)
+    assert all(item.clip_id.replace("-", "").isalnum() for item in items)
+
+
+def test_folder_keeps_every_file_with_a_status(tmp_path):
+    (tmp_path / "sub").mkdir()
+    write_video(tmp_path / "sub" / "a clip.mp4")
+    (tmp_path / "notes.txt").write_text("hello")
+    for kind in ("truncated", "empty", "audio"):
+        damaged(tmp_path, kind)
+    items = list_source({"name": "f", "kind": "folder", "path": str(tmp_path), "split": "member"})
+    records = {item.path.split("/")[-1]: read_item(item, 4, (32, 32), 10.0, "crop") for item in items}
+    statuses = {name: record.status for name, record in records.items()}
+    assert statuses == {
+        "a clip.mp4": "ok", "good.mp4": "ok", "notes.txt": "skipped", "truncated.mp4": "undecodable",
+        "empty.mp4": "undecodable", "audio.mp4": "undecodable",
+    }  # fmt: skip
+    assert all(record.reason for record in records.values() if record.status != "ok")
+    assert all(len(record.frames) == 0 for record in records.values() if record.status != "ok")
+
+
+def test_repeated_rows_are_counted_not_read_twice(tmp_path):
+    (tmp_path / "l.csv").write_text("path\na.mp4\na.mp4\n")
+    first, second = list_source({"name": "s", "kind": "list", "path": str(tmp_path / "l.csv"), "split": "member"})
+    assert first.problem == ""
+    assert "state copies" in second.problem
+    assert first.clip_id != second.clip_id
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file\na.mp4\n", "columns path"),
+        ("path,colour\na.mp4,red\n", "columns path"),
+        ("path,copies\na.mp4,many\n", "line 2"),
+        ("path,split\na.mp4,train\n", "split of"),
+        ("path,crop\na.mp4,0 0 1\n", "x y width height"),
+        ("path,copies\na.mp4,-1\n", "copies >= 0"),
+    ],
+)
+def test_bad_lists_are_named(tmp_path, text, message):
+    (tmp_path / "l.csv").write_text(text)
+    with pytest.raises(VidmemError, match=message):
+        list_source({"name": "s", "kind": "list", "path": str(tmp_path / "l.csv"), "split": "member"})
+
+
+def test_missing_package_is_named(tmp_path):
+    with pytest.raises(VidmemError, match="pip install no_such_package"):
+        resolve_path("package:no_such_package/a.mp4", tmp_path)
+
+
+def test_gameplay_is_deterministic():
+    (first, fps), (second, _) = record_game("freeway", 4, 4), record_game("freeway", 4, 4)
+    assert np.array_equal(first, second)
+    assert fps == 15.0
+    with pytest.raises(ClipError, match="two players"):
+        record_game("combat", 4, 4)
+    with pytest.raises(ClipError, match="no ROM"):
+        record_game("no_such_game", 4, 4)
+
+
+def test_information_tells_dark_from_rich(stream):
+    assert frame_information(np.full((2, 16, 16, 3), 7, np.uint8)) == 0.0
+    assert frame_information(stream.integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)) > 5
+    levels = np.repeat(np.array([0, 255], np.uint8), 128).reshape(1, 16, 16, 1).repeat(3, axis=3)
+    assert frame_information(levels) == pytest.approx(1.0)
+
+
+def test_fit_crops_the_centre_or_stretches():
+    frames = np.zeros((1, 20, 40, 3), np.uint8)
+    frames[:, :, 10:30] = 200
+    assert fit_frames(frames, (10, 10), "crop").min() == 200
+    assert fit_frames(frames, (10, 10), "stretch").min() == 0
+    with pytest.raises(VidmemError, match="fit one of"):
+        fit_frames(frames, (10, 10), "pad")
+
+
+def test_crop_is_a_fraction_inside_the_frame():
+    assert crop_fraction(np.zeros((1, 10, 20, 3)), (0.5, 0.0, 0.5, 1.0)).shape == (1, 10, 10, 3)
+    with pytest.raises(VidmemError, match="inside the frame"):
+        crop_fraction(np.zeros((1, 10, 20, 3)), (0.6, 0.0, 0.5, 1.0))

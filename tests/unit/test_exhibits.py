@@ -1,0 +1,214 @@
+"""Statistics, tables, figures, controls and the verdict."""
+
+import csv
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from vidmem.clip_table import clip_row, clip_table
+from vidmem.clips import save_mp4, side_by_side
+from vidmem.control_plan import camera_pairs, plan_controls, unrelated_pairs
+from vidmem.controls import CAMERA_MOVES, camera_move, content_twin, edit_clip, motion_twin
+from vidmem.corpus import read_video
+from vidmem.errors import VidmemError
+from vidmem.figures import copies_figure, gallery, plain_text, save_figure, score_distributions, strip
+from vidmem.flow import clip_flows, load_estimator
+from vidmem.motion import flow_features, ofs_k
+from vidmem.scores import prompt_verdicts
+from vidmem.statistics import auc, auc_interval, precision_recall, share_interval
+from vidmem.tables import save_exhibit, to_latex, to_markdown
+
+
+def test_auc_is_the_share_of_ordered_pairs(stream):
+    positive, negative = stream.integers(0, 5, 30), stream.integers(0, 4, 20)
+    slow = np.mean([(p > n) + 0.5 * (p == n) for p in positive for n in negative])
+    assert auc(positive, negative) == pytest.approx(slow)
+    assert np.isnan(auc(np.array([]), negative))
+
+
+def test_auc_interval_draws_clusters(stream):
+    # Four targets with ten copies of one score each: forty scores that are worth four.
+    positive, negative = np.repeat([0.2, 1.0, 0.4, 2.0], 10), np.repeat([0.1, 0.3, 1.5, 0.0], 10)
+    alone = auc_interval(positive, negative, np.arange(40), np.arange(40))
+    clustered = auc_interval(positive, negative, np.arange(40) // 10, np.arange(40) // 10)
+    assert alone.low < alone.value < alone.high
+    assert clustered.high - clustered.low > 1.5 * (alone.high - alone.low)
+    repeated = auc_interval(positive, negative, np.arange(40), np.arange(40))
+    assert repeated == alone
+
+
+@pytest.mark.parametrize(("found", "total"), [(0, 20), (20, 20), (3, 7)])
+def test_share_intervals_hold_the_share(found, total):
+    for method in ("wilson", "exact"):
+        share = share_interval(found, total, method=method)
+        assert 0 <= share.low <= share.value <= share.high <= 1
+    assert share_interval(0, 300).high == pytest.approx(0.0126, abs=1e-3)
+    with pytest.raises(VidmemError, match="found <= total"):
+        share_interval(2, 1)
+
+
+def test_precision_and_recall():
+    assert precision_recall(np.array([0.6, 0.4]), np.array([0.5, 0.1]), 0.5) == (0.5, 0.5)
+    assert np.isnan(precision_recall(np.array([0.1]), np.array([0.2]), 0.5)[0])
+
+
+def verdict_inputs():
+    rows = [("p1", "ok", 0.9), ("p1", "ok", 0.1), ("p2", "ok", 0.2), ("p2", "failed", None), ("p3", "failed", None)]
+    clips = clip_table(
+        clip_row({}, clip_id=f"{p}-s{i}", prompt_id=p, target="t", status=status, reason="" if status == "ok" else "died")
+        for i, (p, status, _) in enumerate(rows)
+    )
+    scores = pd.DataFrame(
+        [{"clip_id": f"{p}-s{i}", "metric": "gsscd", "value": v, "verdict": v > 0.5} for i, (p, _, v) in enumerate(rows) if v]
+    )
+    return clips, scores
+
+
+def test_failed_samples_stay_in_the_denominator():
+    clips, scores = verdict_inputs()
+    anyone = prompt_verdicts(clips, scores, "gsscd", "any").set_index("prompt_id")
+    assert anyone["memorised"].to_dict() == {"p1": True, "p2": False, "p3": False}
+    assert anyone["n_ok"].to_dict() == {"p1": 2, "p2": 1, "p3": 0}
+    assert anyone["share"].to_dict() == {"p1": 0.5, "p2": 0.0, "p3": 0.0}
+    every = prompt_verdicts(clips, scores, "gsscd", "every").set_index("prompt_id")
+    assert not every["memorised"].any()
+
+
+def test_a_status_needs_a_reason():
+    with pytest.raises(VidmemError, match="a reason unless ok"):
+        clip_row({}, clip_id="a", status="failed")
+    assert list(clip_table([])["clip_id"]) == []
+    assert clip_table([]).dtypes["count"] == "int64"
+
+
+HOSTILE = 'a|b & 50% "x"_<i>\n$1'
+
+
+def test_tables_escape_hostile_text(tmp_path):
+    table = pd.DataFrame({"caption": [HOSTILE], "share": [1 / 3], "empty": [np.nan]})
+    assert "a\\|b" in to_markdown(table)
+    assert "<i>" not in to_markdown(table)
+    assert r"50\% " in to_latex(table)
+    assert "n/a" in to_latex(table)
+    save_exhibit(tmp_path / "t.csv", table)
+    assert next(csv.DictReader(io.StringIO((tmp_path / "t.csv").read_text())))["caption"] == HOSTILE
+    assert {path.suffix for path in tmp_path.iterdir()} == {".csv", ".md", ".tex"}
+
+
+def test_figures_come_out_byte_identical(tmp_path, stream):
+    frames = stream.integers(0, 255, (8, 32, 32, 3), dtype=np.uint8)
+    row = {"training": frames, "generated": frames[::-1], "training_frame": 3, "generated_frame": 4, "score": 0.7}
+    row |= {"copies": 4, "caption": HOSTILE * 5, "label": "model"}
+    distribution = pd.DataFrame({"metric": "GSSCD", "group": ["a", "b"] * 20, "value": stream.random(40)})
+    share = {"content_share": 0.5, "low": 0.2, "high": 0.8, "mean_own_gsscd": 0.4}
+    copies = pd.DataFrame([{"model": "m", "data": "video", "copies": c, "n": 5, **share} for c in (0, 1, 64)])
+    for name in ("first", "second"):
+        save_figure(gallery([row], "Gallery", 0.5), tmp_path / f"{name}-gallery.png")
+        save_figure(gallery([], "Gallery", 0.5), tmp_path / f"{name}-nothing.png")
+        save_figure(score_distributions(distribution, {"GSSCD": 0.5}), tmp_path / f"{name}-scores.png")
+        save_figure(copies_figure(copies), tmp_path / f"{name}-copies.png")
+    made = sorted(path.name.removeprefix("first-") for path in tmp_path.glob("first-*"))
+    assert len(made) == 8
+    for name in made:
+        assert (tmp_path / f"first-{name}").read_bytes() == (tmp_path / f"second-{name}").read_bytes(), name
+
+
+def test_hostile_captions_in_figures_are_plain():
+    text = plain_text("\x1b[31m$\\alpha$ <b>", 60)
+    assert "\x1b" not in text
+    assert r"\$" in text
+    assert len(plain_text("word " * 100, 20, 2).splitlines()) == 2
+
+
+def test_strip_shows_the_marked_frame():
+    frames = np.arange(8, dtype=np.uint8)[:, None, None, None].repeat(16, 1).repeat(16, 2).repeat(3, 3)
+    shown = strip(frames, 4, marked=3)
+    assert shown.shape == (16, 64, 3)
+    assert 3 in shown[8, ::16, 0].tolist() or 3 in shown[8, 8::16, 0].tolist()
+    assert strip(frames[:1], 3).shape == (16, 48, 3)
+
+
+def test_clips_play_everywhere_and_repeat_byte_for_byte(tmp_path, stream):
+    frames = stream.integers(0, 255, (5, 32, 32, 3), dtype=np.uint8)
+    both = side_by_side(frames, frames[:3])
+    assert both.shape == (5, 32, 64, 3)
+    for name in ("a.mp4", "b.mp4"):
+        save_mp4(tmp_path / name, both, 5, loops=2)
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+    import av
+
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        stream_ = container.streams.video[0]
+        assert (stream_.codec_context.name, stream_.codec_context.pix_fmt) == ("h264", "yuv420p")
+    assert len(read_video(tmp_path / "a.mp4", 100, 5.0).frames) == 10
+
+
+def textured(stream):
+    import cv2
+
+    return cv2.GaussianBlur(stream.integers(0, 256, (64, 64, 3), dtype=np.uint8), (0, 0), 2) * 2
+
+
+@pytest.mark.parametrize("edit", ["crop", "blur", "reencode", "brightness", "mirror"])
+def test_edits_change_a_clip_and_keep_its_shape(stream, edit):
+    clip = camera_move(textured(stream), "pan-right", 5)
+    edited = edit_clip(clip, edit)
+    assert edited.shape == clip.shape
+    assert edited.dtype == np.uint8
+    assert not np.array_equal(edited, clip)
+
+
+def test_mirror_reverses_the_horizontal_flow(stream):
+    clip = camera_move(textured(stream), "pan-right", 5)
+    flows = [clip_flows(np.ascontiguousarray(x), load_estimator("dis"), 256, 64) for x in (clip, edit_clip(clip, "mirror"))]
+    means = [field[:, 0].astype(float).mean() for field in flows]
+    assert means[0] == pytest.approx(-means[1], rel=0.2)
+    assert means[0] < -0.5  # the camera goes right, the picture left
+
+
+def test_twins():
+    clip = np.arange(6, dtype=np.uint8)[:, None, None, None].repeat(8, 1).repeat(8, 2).repeat(3, 3)
+    assert np.array_equal(content_twin(clip, "reverse", np.random.default_rng(0)), clip[::-1])
+    shuffled = content_twin(clip, "shuffle", np.random.default_rng(0))
+    assert sorted(shuffled[:, 0, 0, 0]) == list(range(6))
+    with pytest.raises(VidmemError, match="twin of"):
+        content_twin(clip, "repeat", np.random.default_rng(0))
+
+
+def test_motion_twin_moves_as_its_clip_does(stream):
+    import cv2
+
+    clip = camera_move(textured(stream), "zoom-in", 5)
+    estimate = load_estimator("dis")
+    flows = clip_flows(clip, estimate, 256, 64)
+    other = cv2.rotate(textured(np.random.default_rng(5)), cv2.ROTATE_90_CLOCKWISE)
+    twin = motion_twin(other, flows)
+    assert twin.shape == clip.shape
+    assert ofs_k(clip_flows(twin, estimate, 256, 64), flows, 3, "field").score > 0.7
+
+
+@pytest.mark.parametrize("move", CAMERA_MOVES)
+def test_camera_moves_are_natural(stream, move):
+    flows = clip_flows(camera_move(textured(stream), move, 5), load_estimator("dis"), 256, 64)
+    features = flow_features(flows)
+    assert (1 - features.residual.sum() / features.energy.sum()) > 0.8
+    assert features.magnitude.min() > 0.001
+
+
+def test_controls_are_planned_from_movers_and_pairs_are_known():
+    clips = clip_table(
+        [clip_row({}, clip_id=f"v{i}", split="member", count=8, fps=8.0, information=4.0) for i in range(6)]
+        + [clip_row({}, clip_id=f"i{i}", split="image", count=1, information=5.0) for i in range(2)]
+    )
+    magnitude = pd.Series({f"v{i}": 0.01 * (i > 1) for i in range(6)})
+    plan = plan_controls(clips, magnitude, {"clips": 3, "twins": 2, "camera": 8}, 0.005, 0)
+    assert plan["control"].value_counts()["camera"] == 8
+    assert (plan["control"] == "motion-twin").sum() == 2
+    assert set(plan[plan["control"] != "camera"]["origin"]) <= {"v2", "v3", "v4", "v5"}
+    assert (plan[plan["control"] == "motion-twin"].eval("origin != picture")).all()
+    assert plan_controls(clips, magnitude, {"clips": 3, "twins": 2, "camera": 8}, 0.005, 0).equals(plan)
+    assert len(camera_pairs(plan)) == 4
+    assert len(unrelated_pairs(["a", "b", "c"], 0)) == 3
+    assert len(unrelated_pairs([str(i) for i in range(50)], 0, limit=100)) == 100

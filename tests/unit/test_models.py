@@ -1,0 +1,316 @@
+"""The adapter, the guidance hook, the reference models and their training, on a tiny pipeline."""
+
+import numpy as np
+import pytest
+import torch
+from diffusers import TextToVideoSDPipeline
+
+from vidmem.errors import VidmemError
+from vidmem.generation import generate_resumable, guidance_rows, requests_of
+from vidmem.guidance import frames_first, guidance_magnitudes
+from vidmem.models.adapter import GenerationSpec, PipelineAdapter, Request, Sample, pipeline_class
+from vidmem.models.autoencoder import PatchAutoencoder
+from vidmem.models.fingerprint import model_fingerprint
+from vidmem.models.reference import UnconditionalVideoPipeline, build_pipeline, build_tokenizer
+from vidmem.models.training import DiffusionPlan, DiffusionTrainer, TrainingSet, denoising_loss
+from vidmem.prompts import prompts_of_corpus
+
+REQUESTS = [Request(f"p{number}", text, 0) for number, text in enumerate(["a red ball", "two cats", "a wall 🎉", "x" * 500])]
+
+
+@pytest.fixture
+def spec(tiny_pipeline):
+    return GenerationSpec("TextToVideoSDPipeline", str(tiny_pipeline), steps=2, guidance=3.0, frames=3, size=(32, 32), batch=4)
+
+
+def generate(spec, requests=REQUESTS, seed=0, **changes):
+    from dataclasses import replace
+
+    adapter = PipelineAdapter(replace(spec, **changes), seed)
+    return [sample for batch in adapter.generate(requests) for sample in batch]
+
+
+def test_generation_does_not_depend_on_the_batch(spec):
+    together, alone = generate(spec), generate(spec, batch=1)
+    mixed = generate(spec, requests=REQUESTS[::-1], batch=3)[::-1]
+    for first, second, third in zip(together, alone, mixed):
+        assert first.frames.shape == (3, 32, 32, 3)
+        assert np.abs(first.frames.astype(int) - second.frames).max() <= 1  # float order in the batch: one grey level
+        assert np.abs(first.frames.astype(int) - third.frames).max() <= 1
+    assert not np.array_equal(together[0].frames, generate(spec, seed=1)[0].frames)
+
+
+def test_samples_of_one_prompt_differ(spec):
+    first, second = generate(spec, [Request("p", "a red ball", 0), Request("p", "a red ball", 1)])
+    assert not np.array_equal(first.frames, second.frames)
+
+
+def test_recorded_guidance_is_that_of_two_separate_passes(spec, tiny_pipeline):
+    """At the first step both branches can be computed by hand from the known noise."""
+    from vidmem.seeding import torch_stream
+
+    request = REQUESTS[0]
+    recorded = generate(spec, [request])[0].guidance
+    assert len(recorded) == 2
+    pipeline = TextToVideoSDPipeline.from_pretrained(tiny_pipeline)
+    pipeline.scheduler.set_timesteps(2)
+    noise = torch.randn((1, 8, 3, 4, 4), generator=torch_stream(0, "p0", 0)) * pipeline.scheduler.init_noise_sigma
+    with torch.inference_mode():
+        embed = pipeline.encode_prompt(request.prompt, "cpu", 1, True)
+        branches = [pipeline.unet(noise, pipeline.scheduler.timesteps[0], text).sample for text in (embed[1], embed[0])]
+    unconditional, conditional = [branch[0].movedim(1, 0).flatten(1).numpy() for branch in branches]
+    guidance = conditional - unconditional
+    assert recorded[0]["content"] == pytest.approx(np.linalg.norm(guidance, axis=1), rel=1e-4)
+    assert recorded[0]["motion"] == pytest.approx(np.linalg.norm(np.diff(guidance, axis=0), axis=1), rel=1e-4)
+    assert recorded[0]["conditional"] == pytest.approx(np.linalg.norm(conditional, axis=1), rel=1e-4)
+
+
+def test_without_guidance_nothing_is_recorded_not_zero(spec):
+    assert generate(spec, REQUESTS[:1], guidance=1.0)[0].guidance == []
+
+
+def test_frame_axis_is_found():
+    prediction = torch.arange(2 * 5 * 3 * 4).reshape(2, 5, 3, 2, 2).float()
+    assert frames_first(prediction, 5).shape == (2, 3, 20)
+    assert torch.equal(frames_first(prediction, 5)[0, 1], prediction[0, :, 1].flatten())
+    assert frames_first(prediction.transpose(1, 2), 5).shape == (2, 3, 20)
+    assert frames_first(torch.zeros(2, 4, 8, 8), 4).shape == (2, 1, 256)
+    assert frames_first(torch.zeros(2, 100, 64), 64) is None
+    assert frames_first(torch.zeros(2, 5, 3, 2, 2), 7) is None
+
+
+def test_magnitudes_of_one_frame_have_no_motion():
+    assert guidance_magnitudes(torch.zeros(1, 1, 4), torch.ones(1, 1, 4))["motion"].shape == (1, 0)
+
+
+def test_running_out_of_memory_halves_the_batch(spec, monkeypatch):
+    adapter, sizes = PipelineAdapter(spec, 0), []
+    call = adapter._call
+
+    def limited(part):
+        sizes.append(len(part))
+        if len(part) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return call(part)
+
+    monkeypatch.setattr(adapter, "_call", limited)
+    samples = [sample for batch in adapter.generate(REQUESTS) for sample in batch]
+    assert sizes == [4, 2, 1, 1, 1, 1]
+    assert [sample.request for sample in samples] == REQUESTS
+    assert all(sample.status == "ok" for sample in samples)
+
+
+def test_memory_that_never_suffices_and_other_failures_become_rows(spec, monkeypatch):
+    adapter = PipelineAdapter(spec, 0)
+    monkeypatch.setattr(adapter, "_call", lambda part: (_ for _ in ()).throw(MemoryError()))
+    assert {sample.reason for batch in adapter.generate(REQUESTS) for sample in batch} == {"out of memory at one sample a call"}
+    adapter = PipelineAdapter(spec, 0)
+    call = adapter._call
+
+    def picky(part):
+        if any(request.prompt_id == "p1" for request in part):
+            raise ValueError("no cats")
+        return call(part)
+
+    monkeypatch.setattr(adapter, "_call", picky)
+    samples = [sample for batch in adapter.generate(REQUESTS) for sample in batch]
+    assert [sample.status for sample in samples] == ["ok", "failed", "ok", "ok"]
+    assert samples[1].reason == "ValueError: no cats"
+
+
+def test_not_a_number_is_a_failure(spec, monkeypatch):
+    adapter = PipelineAdapter(spec, 0)
+    decode = adapter.pipeline.vae.decode
+
+    def broken(latents):
+        output = decode(latents)
+        output.sample[:3] = float("nan")
+        return output
+
+    monkeypatch.setattr(adapter.pipeline.vae, "decode", broken)
+    samples = [sample for batch in adapter.generate(REQUESTS[:2]) for sample in batch]
+    assert [sample.status for sample in samples] == ["failed", "ok"]
+    assert "NaN" in samples[0].reason
+
+
+def test_finished_parts_are_not_generated_again(spec, tmp_path, monkeypatch):
+    adapter = PipelineAdapter(spec, 0)
+    first = list(generate_resumable(adapter, REQUESTS[:2], tmp_path, "recipe"))
+    asked = []
+    original = adapter.generate
+    monkeypatch.setattr(adapter, "generate", lambda requests: asked.append(requests) or original(requests))
+    second = list(generate_resumable(adapter, REQUESTS, tmp_path, "recipe"))
+    assert asked == [REQUESTS[2:]]
+    assert [sample.request for sample in second] == REQUESTS
+    assert np.array_equal(first[0].frames, second[0].frames)
+    assert first[0].guidance[0]["content"] == pytest.approx(second[0].guidance[0]["content"])
+    list(generate_resumable(adapter, REQUESTS[:1], tmp_path, "another recipe"))
+    assert asked[-1] == REQUESTS[:1]
+
+
+def test_guidance_table_is_tidy():
+    steps = [{"content": np.ones(3), "motion": np.zeros(2)}] * 2
+    table = guidance_rows([Sample(REQUESTS[0], np.zeros((3, 4, 4, 3), np.uint8), guidance=steps)])
+    assert len(table) == 10
+    assert table.groupby("quantity")["frame"].max().to_dict() == {"content": 2, "motion": 1}
+
+
+def test_wrong_models_are_named(spec, tmp_path):
+    from dataclasses import replace
+
+    with pytest.raises(VidmemError, match="a pipeline class of diffusers"):
+        pipeline_class("os")
+    with pytest.raises(VidmemError, match="a saved TextToVideoSDPipeline"):
+        PipelineAdapter(replace(spec, path=str(tmp_path)), 0)
+    with pytest.raises(VidmemError, match="a scheduler class"):
+        PipelineAdapter(replace(spec, scheduler="NoScheduler"), 0)
+    with pytest.raises(VidmemError, match="model_index"):
+        model_fingerprint(tmp_path)
+
+
+def test_scheduler_can_be_replaced(spec):
+    assert generate(spec, REQUESTS[:1], scheduler="DDPMScheduler")[0].status == "ok"
+
+
+def test_tokenizer_knows_every_byte_and_comes_back(tmp_path):
+    tokenizer = build_tokenizer(["a cat", "a dog and a cat"], 600)
+    tokenizer.save_pretrained(tmp_path)
+    again = type(tokenizer).from_pretrained(tmp_path)
+    for text in ("a cat", "größe 🎉", "\x00<b>"):
+        assert tokenizer(text).input_ids == again(text).input_ids
+        assert tokenizer.unk_token_id not in tokenizer(text).input_ids[1:-1]
+    assert build_tokenizer(["a dog and a cat", "a cat"], 600).get_vocab() == tokenizer.get_vocab()
+
+
+@pytest.mark.parametrize(("patch", "channels"), [(4, 48), (8, 192)])
+def test_all_components_are_lossless(patch, channels):
+    images = torch.rand(40, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    vae = PatchAutoencoder.untrained(patch, channels)
+    vae.fit_components(images)
+    latents = vae.encode(images).latent_dist.mode()
+    assert latents.shape == (40, channels, 32 // patch, 32 // patch)
+    assert torch.allclose(vae.decode(latents).sample, images, atol=1e-4)
+    assert latents.var(dim=(0, 2, 3)).mean().item() == pytest.approx(1.0, abs=0.05)
+
+
+def training_set(count=3):
+    clips = torch.randn(count, 3, 8, 4, 4, generator=torch.Generator().manual_seed(1))
+    return TrainingSet(
+        clips, [f"clip {number}" for number in range(count)], np.array([64, 4, 1][:count]), clips[:1, :1], ["i"], [1]
+    )
+
+
+def trainer_of(steps, seed=0, kind="text-to-video"):
+    torch.manual_seed(0)
+    vae = PatchAutoencoder.untrained(8, 8)
+    vae.fit_components(torch.rand(8, 3, 32, 32) * 2 - 1)
+    size = {"widths": (16, 32), "text_width": 32, "text_layers": 1, "vocabulary": 600}
+    plan = DiffusionPlan(steps=steps, batch=2, image_every=3, image_batch=2, checkpoint_every=2, seed=seed)
+    return DiffusionTrainer(build_pipeline(kind, vae, ["a clip"], 4, size), training_set(), plan)
+
+
+@pytest.fixture
+def one_thread():
+    """Sums in one order: Adam turns rounding noise in vanishing gradients into whole steps."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def quiet(step, loss):
+    """No progress in tests."""
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_killed_training_resumes_to_the_same_weights(tmp_path):
+    whole = trainer_of(6)
+    whole.run(None, quiet)
+    checkpoint = tmp_path / "checkpoint"
+    killed = trainer_of(6)
+    killed._take_step_original = killed._take_step
+
+    def die_at_five():
+        if killed.step == 5:
+            raise KeyboardInterrupt
+        return killed._take_step_original()
+
+    killed._take_step = die_at_five
+    with pytest.raises(KeyboardInterrupt):
+        killed.run(checkpoint, quiet)
+    resumed = trainer_of(6)
+    resumed.run(checkpoint, quiet)
+    for name, value in whole.average.items():
+        assert torch.allclose(value, resumed.average[name], atol=1e-6), name
+    with pytest.raises(VidmemError, match="a checkpoint of this run"):
+        trainer_of(6, seed=1).load(checkpoint)
+
+
+def test_training_lowers_the_loss_on_what_it_sees_most():
+    trainer = trainer_of(150)
+    data = training_set()
+
+    def loss_of(index):
+        stream = torch.Generator().manual_seed(3)
+        text = trainer._embed([data.captions[index]], data.clips[:1])
+        with torch.inference_mode():
+            latents = data.clips[[index]]
+            return np.mean(
+                [
+                    denoising_loss(trainer.pipeline.unet, trainer.pipeline.scheduler, latents, text, stream).item()
+                    for _ in range(8)
+                ]
+            )
+
+    before = loss_of(0)
+    trainer.run(None, quiet)
+    assert loss_of(0) < 0.7 * before
+    assert loss_of(0) < loss_of(2)
+
+
+def test_planted_copies_are_sampling_weights():
+    trainer = trainer_of(1)
+    seen = []
+    for step in range(0, 600, 3):  # every third step is one of images
+        trainer.step = step
+        latents, _ = trainer._draw(torch.Generator().manual_seed(step))
+        seen += [int(torch.argmax((trainer.data.clips == clip).flatten(1).all(1).int())) for clip in latents]
+    shares = np.bincount(seen, minlength=3) / len(seen)
+    assert shares == pytest.approx(np.array([64, 4, 1]) / 69, abs=0.06)
+
+
+def test_bad_training_sets_are_named():
+    clips = torch.zeros(2, 3, 8, 4, 4)
+    with pytest.raises(VidmemError, match="2 captions"):
+        TrainingSet(clips, ["one"], np.ones(2), clips[:0])
+    with pytest.raises(VidmemError, match="copies > 0"):
+        TrainingSet(clips, ["one", "two"], np.array([1, 0]), clips[:0])
+
+
+def test_unconditional_pipeline_saves_loads_and_seeds_each_sample(tmp_path):
+    trainer = trainer_of(1, kind="unconditional-video")
+    trainer.pipeline.save_pretrained(tmp_path, safe_serialization=True)
+    adapter = PipelineAdapter(
+        GenerationSpec("UnconditionalVideoPipeline", str(tmp_path), steps=2, frames=3, size=(32, 32), batch=2), 0
+    )
+    assert not adapter.prompted
+    assert isinstance(adapter.pipeline, UnconditionalVideoPipeline)
+    requests = [Request("u-0", "", 0), Request("u-1", "", 0)]
+    (first, second), (alone,) = next(adapter.generate(requests)), next(adapter.generate(requests[1:]))
+    assert not np.array_equal(first.frames, second.frames)
+    assert np.abs(second.frames.astype(int) - alone.frames).max() <= 1
+    assert first.guidance == []
+
+
+def test_prompts_keep_every_clip():
+    import pandas as pd
+
+    clips = pd.DataFrame(
+        {"clip_id": list("abcd"), "caption": ["x", "", "x", "y"], "split": ["member"] * 3 + ["heldout"], "copies": [1, 1, 9, 0]}
+    )
+    table = prompts_of_corpus(clips, ["member", "heldout"], limit=1)
+    assert dict(zip(table["target"], table["status"])) == {"c": "ok", "a": "skipped", "b": "skipped", "d": "skipped"}
+    assert dict(zip(table["target"], table["reason"])) == {
+        "c": "", "a": "same caption as c", "b": "no caption", "d": "beyond the limit of 1",
+    }  # fmt: skip
+    assert [request.prompt_id for request in requests_of(table, 2)] == ["p-c", "p-c"]

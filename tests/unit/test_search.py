@@ -1,0 +1,70 @@
+"""Exact streaming and FAISS give the brute-force answer, however the references are cut."""
+
+import numpy as np
+import pytest
+
+from vidmem.descriptors import normalise
+from vidmem.errors import VidmemError
+from vidmem.search import build_index, merge_topk, search_exact, search_index, stream_blocks
+
+
+def brute(queries, references, k):
+    products = queries.astype(np.float64) @ references.astype(np.float64).T
+    rows = np.argsort(-products, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(products, rows, axis=1), rows
+
+
+@pytest.mark.parametrize("block", [1, 7, 50, 1000])
+@pytest.mark.parametrize("k", [1, 5])
+def test_streaming_is_brute_force(stream, block, k):
+    queries, references = normalise(stream.normal(size=(9, 24))), normalise(stream.normal(size=(200, 24)))
+    found = search_exact(queries, stream_blocks([references[:90], references[90:]], block), k)
+    scores, rows = brute(queries, references, k)
+    assert np.array_equal(found.rows, rows)
+    assert np.allclose(found.scores, scores, atol=1e-6)
+
+
+@pytest.mark.parametrize("cuts", [[0, 12], [0, 5, 12], [0, 1, 2, 12]])
+def test_ties_go_to_the_lower_row_whatever_the_blocks(cuts):
+    references = np.tile(np.eye(3, dtype=np.float32), (4, 1))
+    blocks = [references[a:b] for a, b in zip(cuts, cuts[1:])]
+    assert search_exact(np.eye(3), blocks, 3).rows.tolist() == [[0, 3, 6], [1, 4, 7], [2, 5, 8]]
+
+
+def test_fewer_references_than_k():
+    found = search_exact(np.eye(2), [np.eye(2, dtype=np.float16)], 4)
+    assert found.rows.tolist() == [[0, 1, -1, -1], [1, 0, -1, -1]]
+    assert np.isneginf(found.scores[:, 2:]).all()
+
+
+def test_no_reference_at_all():
+    assert search_exact(np.eye(2), [], 1).rows.tolist() == [[-1], [-1]]
+
+
+def test_flat_index_is_exact(stream):
+    queries, references = normalise(stream.normal(size=(5, 16))), normalise(stream.normal(size=(80, 16)))
+    index = build_index(stream_blocks([references], 13), 16, "Flat")
+    found, exact = search_index(index, queries, 4), search_exact(queries, [references], 4)
+    assert np.array_equal(found.rows, exact.rows)
+    assert np.allclose(found.scores, exact.scores, atol=1e-6)
+
+
+def test_merge_of_parts_is_the_whole(stream):
+    queries, references = normalise(stream.normal(size=(4, 8))), normalise(stream.normal(size=(30, 8)))
+    first = search_exact(queries, [references[:11]], 3)
+    second = search_exact(queries, [references[11:]], 3)
+    second = second._replace(rows=second.rows + 11)
+    assert np.array_equal(merge_topk([second, first], 3).rows, search_exact(queries, [references], 3).rows)
+
+
+@pytest.mark.parametrize("factory", ["Flatt", "IVF4,Flat"])
+def test_unusable_factory_is_named(factory):
+    with pytest.raises(VidmemError, match="search.index"):
+        build_index([np.eye(4)], 4, factory)
+
+
+def test_mixed_lengths_are_an_error():
+    with pytest.raises(VidmemError, match="length 3"):
+        search_exact(np.eye(3), [np.eye(4)], 1)
+    with pytest.raises(VidmemError, match="k >= 1"):
+        search_exact(np.eye(3), [np.eye(3)], 0)

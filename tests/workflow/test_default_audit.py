@@ -1,0 +1,61 @@
+"""The default audit: what it must show, read from its tables. Run 'snakemake --cores all' first (.ci/run does)."""
+
+import pandas as pd
+import pytest
+
+from conftest import ROOT
+
+pytestmark = pytest.mark.slow
+TABLES = ROOT / "results/default/tables"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def audited(run):
+    run(ROOT, "--cores", "all")
+
+
+def table(name):
+    return pd.read_csv(TABLES / f"{name}.csv")
+
+
+def test_second_run_has_nothing_to_do(run):
+    assert "Nothing to be done" in run(ROOT, "--cores", "all").text
+
+
+def test_edits_and_content_twins_are_told_from_unrelated_clips():
+    rows = table("table1_metric_validation")
+    rows = rows[(rows["metric"] == "gsscd") & (rows["expected"] == "fires")]
+    assert len(rows) >= 8
+    assert rows["auc"].min() >= 0.99
+
+
+def test_motion_twins_are_told_from_unrelated_clips():
+    rows = table("table1_metric_validation")
+    rows = rows[(rows["metric"] == "ofs_k") & (rows["control"] == "motion-twin") & (rows["filter"] == "none")]
+    assert rows[rows["variant"].str.contains("max")]["auc"].min() >= 0.99
+
+
+def test_the_filter_removes_camera_moves():
+    rows = table("filter_ablation")
+    camera = rows[(rows["pairs"] == "camera moves") & (rows["filter"] == "static+affine+entropy")].iloc[0]
+    assert camera["removed"] >= 0.95
+
+
+def test_memorization_rises_with_copies():
+    rows = table("copies")
+    video = rows[rows["data"] == "video"].sort_values("copies")
+    assert list(video["copies"]) == [0, 1, 4, 16, 64]
+    assert video["mean_own_gsscd"].iloc[1:].is_monotonic_increasing
+    assert video["content_share"].iloc[0] == 0.0
+
+
+def test_planted_clips_are_replayed():
+    rows = table("copies")
+    planted = rows[(rows["data"] == "video") & rows["copies"].isin([16, 64])]
+    assert (planted["content_share"] * planted["n"]).sum() / planted["n"].sum() >= 0.8
+
+
+def test_real_held_out_clips_are_not_flagged():
+    rows = table("table2_memorization")
+    real = rows[rows["model"] == "real held-out clips"].iloc[0]
+    assert real["content_share"] == 0.0

@@ -1,0 +1,97 @@
+"""Devices, training, kills and repetition, each on the smoke audit."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+
+from workflow_helpers import SMOKE, exhibits
+
+pytestmark = pytest.mark.slow
+
+
+def test_four_pretended_gpus_give_every_job_its_own_and_the_same_tables(smoke, project, run, tmp_path):
+    folder = project()
+    config = ["--config", "shards=4"]
+    environment = {"VIDMEM_PRETEND_GPUS": "4", "VIDMEM_LOCKS": str(tmp_path / "locks")}
+    run(folder, "--cores", "4", "--resources", "gpu=4", *SMOKE, *config, **environment)
+    used = set()
+    for path in (folder / "results/smoke/data").glob("generated-*/*.clips.parquet"):
+        for text in pd.read_parquet(path)["provenance"]:
+            used |= {json.loads(text).get("gpu", "")} - {""}
+    assert len(used) > 1
+    assert used <= {"0", "1", "2", "3"}
+    ours, theirs = (exhibits(place, "smoke") for place in (smoke[0], folder))
+    for name in ("tables/table2_memorization.csv", "tables/copies.csv", "tables/table1_metric_validation.csv"):
+        first, second = (pd.read_csv(pd.io.common.BytesIO(tables[name])) for tables in (ours, theirs))
+        pd.testing.assert_frame_equal(first, second, atol=2e-3)
+
+
+def test_another_run_gives_the_same_bytes(smoke, project, run):
+    folder = project()
+    run(folder, "--cores", "2", *SMOKE)
+    first, second = exhibits(smoke[0], "smoke"), exhibits(folder, "smoke")
+    assert first.keys() == second.keys()
+    assert [name for name in first if first[name] != second[name]] == []
+
+
+def test_killed_runs_end_with_the_same_bytes(smoke, project, run):
+    folder, moments = project(), random.Random(7)
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", *SMOKE]
+    for _ in range(3):
+        process = subprocess.Popen(
+            command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        time.sleep(moments.uniform(4, 15))
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        run(folder, "--unlock", *SMOKE)
+    run(folder, "--cores", "2", "--rerun-incomplete", *SMOKE)
+    first, second = exhibits(smoke[0], "smoke"), exhibits(folder, "smoke")
+    assert [name for name in first if first[name] != second[name]] == []
+
+
+def test_training_makes_models_the_audit_can_load(project, run):
+    folder = project()
+    run(folder, "--cores", "2", "train_reference", *SMOKE)
+    for kind in ("text-to-video", "unconditional-video"):
+        trained = folder / "results/smoke/trained" / kind
+        assert "corpus: sha256" in (trained / "README.md").read_text()
+        record = json.loads((trained / "training.json").read_text())
+        assert record["clips"] == 3
+    text = (folder / "tests/config/smoke.yaml").read_text()
+    trained = text.replace("path: reference_models/", "path: results/smoke/trained/")
+    (folder / "tests/config/smoke.yaml").write_text(trained)
+    run(folder, "--cores", "2", "results/smoke/data/generated-tiny-text/0.clips.parquet", *SMOKE)
+    clips = pd.read_parquet(folder / "results/smoke/data/generated-tiny-text/0.clips.parquet")
+    assert (clips["status"] == "ok").sum() == 7
+
+
+def test_clips_generated_elsewhere_are_audited(smoke, project, run):
+    """A closed model: only its files. One of them is a copy of a training clip and must be found."""
+    from vidmem.clips import save_mp4
+    from vidmem.exhibit_data import Frames
+
+    folder, data = project(), smoke[0] / "results/smoke/data/corpus-tiny"
+    frames = Frames([str(data / "0.clips.parquet")], [str(data / "0.frames.npy")])
+    member = frames.clips[(frames.clips["split"] == "member") & (frames.clips["count"] > 1)]["clip_id"].iloc[0]
+    save_mp4(folder / "copy.mp4", frames.of("corpus-tiny", member), 12.5, height=128, loops=1)
+    (folder / "broken.mp4").write_bytes(b"")
+    (folder / "clips.csv").write_text("path,prompt\ncopy.mp4,=cmd|hostile\nbroken.mp4,<b>bold</b>\n")
+    text = (folder / "tests/config/smoke.yaml").read_text()
+    head, tail = text[: text.index("models:")], text[text.index("descriptors:") :]
+    model = "models:\n  closed: {kind: files, corpus: tiny, path: clips.csv, frames: 6, fps: 12.5, size: [32, 32]}\n\n"
+    (folder / "tests/config/smoke.yaml").write_text(head + model + tail)
+    run(folder, "--cores", "2", *SMOKE)
+    row = pd.read_csv(folder / "results/smoke/tables/table2_memorization.csv").iloc[0]
+    assert (row["n_prompts"], row["n_ok"], row["n_failed"]) == (2, 1, 1)
+    assert row["content_share"] == 0.5
+    verdict = json.loads((folder / "results/smoke/verdict.json").read_text())
+    assert verdict["models"]["closed"]["content"]["worst"][0]["training"] == member

@@ -1,0 +1,154 @@
+"""A whole audit, tiny: every rule, the tables with their columns, the second run, the report."""
+
+import json
+import re
+import zipfile
+
+import pandas as pd
+import pytest
+
+from conftest import ROOT
+from workflow_helpers import SMOKE, exhibits
+
+COLUMNS = {
+    "table1_metric_validation": [
+        "metric", "variant", "control", "n_positive", "n_negative", "auc", "auc_low", "auc_high", "threshold", "precision", "recall",
+    ],
+    "table2_memorization": [
+        "model", "corpus", "kind", "n_prompts", "n_ok", "n_failed", "content_share", "content_low", "content_high", "motion_share",
+        "motion_low", "motion_high", "motion_share_unfiltered", "mean_top_gsscd", "mean_top_ofs",
+    ],
+    "copies": ["model", "copies", "n", "content_share", "low", "high", "mean_own_gsscd"],
+}  # fmt: skip
+FIGURES = ["fig1_gallery_text", "fig2_motion_panel", "fig3_image_panel", "fig4_gallery_unconditional", "fig5_gallery_model",
+           "fig6_score_distributions", "fig9_copies"]  # fmt: skip
+
+
+def test_it_ends_by_saying_where_the_results_are(smoke):
+    folder, result = smoke
+    for place in ("tables/", "figures/", "clips/", "verdict.json", "report.zip"):
+        assert f"results/smoke/{place}" in result.text
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_tables_have_their_columns(smoke, name):
+    table = pd.read_csv(smoke[0] / f"results/smoke/tables/{name}.csv")
+    assert set(COLUMNS[name]) <= set(table.columns)
+    assert len(table)
+    for suffix in (".md", ".tex"):
+        assert (smoke[0] / f"results/smoke/tables/{name}{suffix}").stat().st_size > 100
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figures_are_pictures(smoke, name):
+    import cv2
+
+    picture = cv2.imread(str(smoke[0] / f"results/smoke/figures/{name}.png"))
+    assert picture is not None
+    assert picture.std() > 5
+    assert (smoke[0] / f"results/smoke/figures/{name}.svg").read_text().rstrip().endswith("</svg>")
+
+
+def test_every_column_is_documented(smoke):
+    documented = (ROOT / "docs/data-formats.md").read_text()
+    for path in (smoke[0] / "results/smoke/tables").glob("*.csv"):
+        for column in pd.read_csv(path).columns:
+            assert f"`{column}`" in documented, (path.name, column)
+
+
+def test_nothing_listed_is_lost(smoke):
+    """The missing file and the two-player game have a row, a reason and a place in the denominator."""
+    status = pd.read_csv(smoke[0] / "results/smoke/tables/corpus_status.csv")
+    assert status.groupby("status")["clips"].sum().to_dict() == {"ok": 7, "missing": 1, "skipped": 1}
+    assert set(status[status["status"] != "ok"]["reason"].str[:12]) == {"no such file", "combat needs"}
+    rows = pd.read_csv(smoke[0] / "results/smoke/tables/table2_memorization.csv")
+    everyone = rows[(rows["model"] == "tiny-text") & (rows["kind"] == "all")].iloc[0]
+    assert everyone["n_prompts"] == everyone["n_ok"] + everyone["n_failed"] == 9
+
+
+def test_guidance_is_recorded_for_every_step_and_frame(smoke):
+    table = pd.read_parquet(smoke[0] / "results/smoke/data/generated-tiny-text/0.guidance.parquet")
+    clips = pd.read_parquet(smoke[0] / "results/smoke/data/generated-tiny-text/0.clips.parquet")
+    made = clips[clips["status"] == "ok"]
+    assert len(table) == len(made) * 2 * (3 * 6 + 5)  # steps x (three quantities of 6 frames, motion of 5)
+    assert (table["value"] > 0).all()
+    unprompted = pd.read_parquet(smoke[0] / "results/smoke/data/generated-tiny-unconditional/0.guidance.parquet")
+    assert len(unprompted) == 0
+
+
+def test_provenance_is_in_the_rows(smoke):
+    data = smoke[0] / "results/smoke/data/generated-tiny-text"
+    provenance = json.loads(pd.read_parquet(data / "0.clips.parquet").iloc[-1]["provenance"])
+    assert {"model_files", "steps", "guidance", "run_seed", "device", "pipeline"} <= set(provenance)
+    rows = pd.read_parquet(data / "0.descriptors.parquet")
+    assert set(rows["computed_by"].str.split().str[0]) == {"sscd-distilled-160"}
+    scores = pd.read_parquet(smoke[0] / "results/smoke/scores/generated-tiny-text.parquet")
+    assert set(scores[scores["metric"] == "gsscd"]["search"]) == {"exact"}
+
+
+def test_verdict_fits_its_schema_and_the_table(smoke):
+    from vidmem.verdict import check_verdict
+
+    verdict = json.loads((smoke[0] / "results/smoke/verdict.json").read_text())
+    check_verdict(verdict, ROOT / "rules/schemas/verdict.schema.yaml")
+    table = pd.read_csv(smoke[0] / "results/smoke/tables/table2_memorization.csv").set_index(["model", "kind"])
+    for model, found in verdict["models"].items():
+        assert found["content"]["share"] == pytest.approx(table.loc[(model, "all"), "content_share"], abs=1e-5)
+        assert len(found["content"]["worst"]) > 0
+
+
+def test_second_run_has_nothing_to_do(smoke, run):
+    assert "Nothing to be done" in run(smoke[0], "--cores", "2", *SMOKE).text
+
+
+def test_a_threshold_reruns_seconds_of_work(smoke, run):
+    text = run(smoke[0], "-n", "--cores", "2", *SMOKE, "--config", "content={threshold: 0.9, metric: gsscd, samples: any}").text
+    jobs = set(re.findall(r"^(\w+) +\d+$", text, re.M))
+    assert "score_clips" in jobs
+    assert not jobs & {"generate_clips", "describe_frames", "compute_flow", "read_corpus", "make_controls", "search_content"}
+
+
+def test_report_is_one_archive(smoke, run):
+    run(smoke[0], "--report", "results/smoke/report.zip", *SMOKE)
+    with zipfile.ZipFile(smoke[0] / "results/smoke/report.zip") as archive:
+        names = archive.namelist()
+    assert any(name.endswith(".html") for name in names)
+    assert sum(name.endswith(".mp4") for name in names) == 8
+
+
+@pytest.mark.parametrize(
+    ("override", "messages"),
+    [
+        ("motion={kk: 3}", ["config key motion", "did you mean 'k'"]),
+        ("content={threshold: 2}", ["content.threshold", "<= 1", "2"]),
+    ],
+)
+def test_a_wrong_configuration_stops_before_any_job(smoke, run, override, messages):
+    result = run(smoke[0], "--cores", "2", *SMOKE, "--config", override, check=False)
+    assert result.returncode != 0
+    assert all(message in result.text for message in messages)
+    assert "Building DAG" not in result.text
+
+
+def test_lint_is_clean(run):
+    assert "Congratulations" in run(ROOT, "--lint", check=False).text
+
+
+def test_index_says_what_it_is(smoke):
+    import faiss
+
+    folder = smoke[0] / "results/smoke/index/tiny"
+    for kind in ("content", "motion"):
+        about = json.loads((folder / f"{kind}.json").read_text())
+        index = faiss.read_index(str(folder / f"{kind}.faiss"))
+        assert (about["factory"], about["exact"]) == ("Flat", True)
+        assert index.ntotal == about["count"] == len(pd.read_parquet(folder / f"{kind}.rows.parquet")) > 0
+
+
+@pytest.mark.slow
+def test_index_and_exact_search_agree(smoke, project, run):
+    folder = project()
+    run(folder, "--cores", "2", *SMOKE, "--config", "search={method: index}")
+    for name, table in exhibits(smoke[0], "smoke").items():
+        if name.endswith(("copies.csv", "table2_memorization.csv")):
+            assert table == exhibits(folder, "smoke")[name], name
