@@ -12,11 +12,12 @@ from workflow_helpers import SMOKE, exhibits
 
 COLUMNS = {
     "table1_metric_validation": [
-        "metric", "variant", "control", "n_positive", "n_negative", "auc", "auc_low", "auc_high", "threshold", "precision", "recall",
+        "metric", "variant", "control", "n_positive", "n_negative", "auc", "auc_low", "auc_high", "threshold", "precision",
+        "recall",
     ],
     "table2_memorization": [
-        "model", "corpus", "kind", "n_prompts", "n_ok", "n_failed", "content_share", "content_low", "content_high", "motion_share",
-        "motion_low", "motion_high", "motion_share_unfiltered", "mean_top_gsscd", "mean_top_ofs",
+        "model", "corpus", "kind", "n_prompts", "n_ok", "n_failed", "content_share", "content_low", "content_high",
+        "motion_share", "motion_low", "motion_high", "motion_share_unfiltered", "mean_top_gsscd", "mean_top_ofs",
     ],
     "copies": ["model", "copies", "n", "content_share", "low", "high", "mean_own_gsscd"],
 }  # fmt: skip
@@ -25,7 +26,7 @@ FIGURES = ["fig1_gallery_text", "fig2_motion_panel", "fig3_image_panel", "fig4_g
 
 
 def test_it_ends_by_saying_where_the_results_are(smoke):
-    folder, result = smoke
+    _, result = smoke
     for place in ("tables/", "figures/", "clips/", "verdict.json", "report.zip"):
         assert f"results/smoke/{place}" in result.text
 
