@@ -13,7 +13,9 @@ from vidmem.errors import VidmemError
 
 try:
     # In place: the scripts are handed this very dictionary.
-    config.update(complete_config(config, load_schema(Path(workflow.basedir) / "rules/schemas/config.schema.yaml")))
+    completed = complete_config(config, load_schema(Path(workflow.basedir) / "rules/schemas/config.schema.yaml"))
+    config.clear()
+    config.update(completed)
 except VidmemError as error:
     raise WorkflowError(f"The configuration does not hold.\n{error}") from None
 
@@ -23,6 +25,7 @@ PROMPTED = [name for name in MODELS if config["models"][name]["kind"] == "diffus
 FROM_FILES = [name for name in MODELS if config["models"][name]["kind"] == "files"]
 AUDITED = sorted({config["models"][name]["corpus"] for name in MODELS})
 SHARDS = [str(shard) for shard in range(config["shards"])]
+TRAINED = config["train"]["output"]
 CLIP_RANKS = [1, 2, 3, 4]
 TABLES = ["table1_metric_validation", "table2_memorization", "copies", "filter_ablation", "corpus_status"]
 FIGURES = [
@@ -53,7 +56,7 @@ wildcard_constraints:
 
 def share_of_cores():
     """Threads of a job of which there is one a shard: all shards together fill the machine."""
-    return max(1, (workflow.cores or 1) // config["shards"])
+    return max(1, (workflow.resource_settings.cores or 1) // config["shards"])
 
 
 def digest_of(*modules):

@@ -35,11 +35,11 @@ rule train_model:
         autoencoder=f"results/{RUN}/train/autoencoder/config.json",
         ceiling=f"results/{RUN}/train/autoencoder/ceiling.json",
     output:
-        config["train"]["output"] + "/{kind}/model_index.json",
-        card=config["train"]["output"] + "/{kind}/README.md",
-        history=config["train"]["output"] + "/{kind}/training.json",
+        f"{TRAINED}/{{kind}}/model_index.json",
+        card=f"{TRAINED}/{{kind}}/README.md",
+        history=f"{TRAINED}/{{kind}}/training.json",
     log:
-        config["train"]["output"] + "/{kind}/training.log",
+        f"{TRAINED}/{{kind}}/training.log",
     wildcard_constraints:
         kind=one_of(config["train"]["models"]),
     conda:

@@ -88,3 +88,15 @@ def test_every_key_is_described(schema):
 @pytest.mark.parametrize("name", ["config.yaml", "tests/config/smoke.yaml", "configs/your-model.yaml"])
 def test_shipped_configurations_hold(root, schema, name):
     assert complete_config(yaml.safe_load((root / name).read_text()), schema)["run"]
+
+
+def test_the_order_of_keys_changes_nothing(config, schema):
+    def reverse(value):
+        if isinstance(value, dict):
+            return {key: reverse(inner) for key, inner in reversed(value.items())}
+        return [reverse(inner) for inner in value] if isinstance(value, list) else value
+
+    first, second = complete_config(config, schema), complete_config(reverse(config), schema)
+    assert str(first["corpora"]) == str(second["corpora"])
+    assert str(first["motion"]) == str(second["motion"])
+    assert str(first["models"]["reference-text"]) == str(second["models"]["reference-text"])

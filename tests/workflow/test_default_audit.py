@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from conftest import ROOT
+from workflow_helpers import ROOT
 
 pytestmark = pytest.mark.slow
 TABLES = ROOT / "results/default/tables"

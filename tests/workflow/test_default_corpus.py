@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from conftest import ROOT
 from vidmem.content import gsscd
 from vidmem.corpus import list_source, read_item
 from vidmem.descriptors import PRESETS, describe_frames, load_encoder
+from workflow_helpers import ROOT
 
 NEAR = 0.5
 

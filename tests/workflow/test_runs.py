@@ -11,16 +11,15 @@ import time
 import pandas as pd
 import pytest
 
-from workflow_helpers import SMOKE, exhibits
+from workflow_helpers import SMOKE, changed, exhibits
 
 pytestmark = pytest.mark.slow
 
 
 def test_four_pretended_gpus_give_every_job_its_own_and_the_same_tables(smoke, project, run, tmp_path):
     folder = project()
-    config = ["--config", "shards=4"]
     environment = {"VIDMEM_PRETEND_GPUS": "4", "VIDMEM_LOCKS": str(tmp_path / "locks")}
-    run(folder, "--cores", "4", "--resources", "gpu=4", *SMOKE, *config, **environment)
+    run(folder, "--cores", "4", "--resources", "gpu=4", *changed(folder, "shards", 4), **environment)
     used = set()
     for path in (folder / "results/smoke/data").glob("generated-*/*.clips.parquet"):
         for text in pd.read_parquet(path)["provenance"]:

@@ -7,8 +7,7 @@ import zipfile
 import pandas as pd
 import pytest
 
-from conftest import ROOT
-from workflow_helpers import SMOKE, exhibits
+from workflow_helpers import ROOT, SMOKE, changed, exhibits
 
 COLUMNS = {
     "table1_metric_validation": [
@@ -103,7 +102,7 @@ def test_second_run_has_nothing_to_do(smoke, run):
 
 
 def test_a_threshold_reruns_seconds_of_work(smoke, run):
-    text = run(smoke[0], "-n", "--cores", "2", *SMOKE, "--config", "content={threshold: 0.9, metric: gsscd, samples: any}").text
+    text = run(smoke[0], "-n", "--cores", "2", *changed(smoke[0], "content/threshold", 0.9)).text
     jobs = set(re.findall(r"^(\w+) +\d+$", text, re.M))
     assert "score_clips" in jobs
     assert not jobs & {"generate_clips", "describe_frames", "compute_flow", "read_corpus", "make_controls", "search_content"}
@@ -118,14 +117,14 @@ def test_report_is_one_archive(smoke, run):
 
 
 @pytest.mark.parametrize(
-    ("override", "messages"),
+    ("path", "value", "messages"),
     [
-        ("motion={kk: 3}", ["config key motion", "did you mean 'k'"]),
-        ("content={threshold: 2}", ["content.threshold", "<= 1", "2"]),
+        ("motion/kk", 3, ["config key motion", "did you mean 'k'"]),
+        ("content/threshold", 2, ["content.threshold", "<= 1", "2"]),
     ],
 )
-def test_a_wrong_configuration_stops_before_any_job(smoke, run, override, messages):
-    result = run(smoke[0], "--cores", "2", *SMOKE, "--config", override, check=False)
+def test_a_wrong_configuration_stops_before_any_job(smoke, run, path, value, messages):
+    result = run(smoke[0], "--cores", "2", *changed(smoke[0], path, value), check=False)
     assert result.returncode != 0
     assert all(message in result.text for message in messages)
     assert "Building DAG" not in result.text
@@ -149,7 +148,7 @@ def test_index_says_what_it_is(smoke):
 @pytest.mark.slow
 def test_index_and_exact_search_agree(smoke, project, run):
     folder = project()
-    run(folder, "--cores", "2", *SMOKE, "--config", "search={method: index}")
+    run(folder, "--cores", "2", *changed(folder, "search/method", "index"))
     for name, table in exhibits(smoke[0], "smoke").items():
         if name.endswith(("copies.csv", "table2_memorization.csv")):
             assert table == exhibits(folder, "smoke")[name], name

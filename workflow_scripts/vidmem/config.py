@@ -87,25 +87,28 @@ def _closest_branch(error):
 
 
 def _fill(value: Any, schema: Config, root: Config) -> Any:
+    """Value with the schema's defaults, its keys in the schema's order: another order in the file changes nothing."""
     schema = _resolve(schema, root)
     if "oneOf" in schema and isinstance(value, dict):
         kind = value.get("kind")
         branches = [_resolve(branch, root) for branch in schema["oneOf"]]
         schema = next(branch for branch in branches if branch["properties"]["kind"].get("const") == kind)
     if isinstance(value, dict):
-        for key, inner in schema.get("properties", {}).items():
-            resolved = _resolve(inner, root)
-            if key not in value and "default" in resolved:
-                value[key] = deepcopy(resolved["default"])
-            if key in value:
-                value[key] = _fill(value[key], inner, root)
-        extra = schema.get("additionalProperties")
-        if isinstance(extra, dict):
-            for key in value:
-                value[key] = _fill(value[key], extra, root)
-    elif isinstance(value, list) and isinstance(schema.get("items"), dict):
-        value = [_fill(item, schema["items"], root) for item in value]
+        return _fill_mapping(value, schema, root)
+    if isinstance(value, list) and isinstance(schema.get("items"), dict):
+        return [_fill(item, schema["items"], root) for item in value]
     return value
+
+
+def _fill_mapping(value: Config, schema: Config, root: Config) -> Config:
+    filled = {}
+    for key, inner in schema.get("properties", {}).items():
+        resolved = _resolve(inner, root)
+        if key in value or "default" in resolved:
+            filled[key] = _fill(value[key] if key in value else deepcopy(resolved["default"]), inner, root)
+    extra = schema.get("additionalProperties")
+    named = {key: inner for key, inner in value.items() if key not in filled}
+    return filled | {key: _fill(inner, extra, root) if isinstance(extra, dict) else inner for key, inner in named.items()}
 
 
 def _resolve(schema: Config, root: Config) -> Config:
