@@ -17,6 +17,8 @@ rule make_controls:
     resources:
         mem_mb=2000,
     params:
+        seed=config["seed"],
+        shards=config["shards"],
         controls=config["controls"],
         frames=lambda wildcards: config["corpora"][wildcards.corpus]["frames"],
         moving=config["motion"]["filter"]["static"] or 0.0,
@@ -48,6 +50,7 @@ rule validate_metrics:
     resources:
         mem_mb=3000,
     params:
+        seed=config["seed"],
         motion=config["motion"],
         code=digest_of("content", "motion", "controls", "features"),
     script:

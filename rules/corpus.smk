@@ -14,6 +14,7 @@ rule read_corpus:
     resources:
         mem_mb=2000,
     params:
+        shards=config["shards"],
         corpus=lambda wildcards: config["corpora"][wildcards.corpus],
         lists=lambda wildcards: digest_lists(config["corpora"][wildcards.corpus]["sources"]),
         code=digest_of("corpus/decode", "corpus/frames", "corpus/gameplay", "corpus/listing", "corpus/reading"),
@@ -23,16 +24,25 @@ rule read_corpus:
 
 rule tabulate_corpus:
     input:
-        collect("results/{{run}}/data/corpus-{corpus}/{shard}.clips.parquet", corpus=AUDITED, shard=SHARDS),
+        clips=collect("results/{{run}}/data/corpus-{corpus}/{shard}.clips.parquet", corpus=AUDITED, shard=SHARDS),
+        pairs=collect("results/{{run}}/data/corpus-{corpus}/{shard}.flows.parquet", corpus=AUDITED, shard=SHARDS),
     output:
-        report(
+        status=report(
             "results/{run}/tables/corpus_status.csv",
             category="Tables",
             labels={"exhibit": "Corpus", "what": "clips by source, split and status"},
+        ),
+        motion=report(
+            "results/{run}/tables/corpus_motion.csv",
+            category="Tables",
+            labels={"exhibit": "Corpus", "what": "share of windows that are static or otherwise natural"},
         ),
     log:
         "results/{run}/logs/tabulate_corpus.log",
     conda:
         "../envs/media.yaml"
+    params:
+        motion=config["motion"],
+        code=digest_of("motion", "tables"),
     script:
         "../workflow_scripts/tabulate_corpus.py"

@@ -22,6 +22,7 @@ rule tabulate_validation:
     conda:
         "../envs/media.yaml"
     params:
+        seed=config["seed"],
         corpora=AUDITED,
         content=config["content"],
         motion=config["motion"],

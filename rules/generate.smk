@@ -43,7 +43,10 @@ rule generate_clips:
         gpu=1,
         mem_mb=4000,
     params:
+        seed=config["seed"],
+        shards=config["shards"],
         spec=lambda wildcards: generation_spec(config["models"][wildcards.model]),
+        recipe=RECIPES["generate_clips"],
     script:
         "../workflow_scripts/generate_clips.py"
 
@@ -62,6 +65,7 @@ rule read_generated:
     conda:
         "../envs/media.yaml"
     params:
+        shards=config["shards"],
         model=lambda wildcards: config["models"][wildcards.model],
         code=digest_of("corpus/decode", "corpus/frames", "corpus/listing", "corpus/reading"),
     script:

@@ -49,7 +49,9 @@ rule train_model:
         gpu=1,
         mem_mb=6000,
     params:
+        seed=config["seed"],
         plan=lambda wildcards: config["train"]["models"][wildcards.kind],
+        recipe=RECIPES["train_model"],
         corpus=lambda wildcards: config["corpora"][config["train"]["corpus"]],
         checkpoint=lambda wildcards: f"results/{RUN}/train/{wildcards.kind}.checkpoint",
     script:

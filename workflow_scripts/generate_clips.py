@@ -7,23 +7,22 @@ from pathlib import Path
 from vidmem.devices import claim_device, torch_device
 
 
-def generate_clips(
-    prompts: Path, model_file: Path, spec: dict, model: str, seed: int, shard: int, shards: int, device, threads: int, output
-) -> None:
+def generate_clips(prompts: Path, model_file: Path, params, model: str, shard: int, device, threads: int, output) -> None:
     import torch
 
     from vidmem import generation, store
     from vidmem.clip_table import clip_table
     from vidmem.models.adapter import GenerationSpec, PipelineAdapter
 
+    spec, seed, parts = params.spec, params.seed, Path(output.frames).parent / "parts"
     torch.set_num_threads(threads)
     table = store.load_table(prompts)
-    table = table[[store.shard_of(prompt_id, shards) == shard for prompt_id in table["prompt_id"]]]
+    table = table[[store.shard_of(prompt_id, params.shards) == shard for prompt_id in table["prompt_id"]]]
     requests = generation.requests_of(table, spec["samples"])
-    settings = {key: value for key, value in spec.items() if key not in ("samples", "fps", "recipe")}
+    settings = {key: value for key, value in spec.items() if key not in ("samples", "fps")}
     adapter = PipelineAdapter(GenerationSpec(**{**settings, "size": tuple(settings["size"])}), seed, torch_device(device))
-    recipe = json.dumps([spec, seed, model_file.read_text()], sort_keys=True)
-    samples = list(generation.generate_resumable(adapter, requests, Path(output.frames).parent / "parts", recipe))
+    recipe = json.dumps([params.recipe, spec, seed, model_file.read_text()], sort_keys=True)
+    samples = list(generation.generate_resumable(adapter, requests, parts, recipe))
     files = store.hash_text(model_file.read_text())[:16]
     provenance = {**spec, "model_files": files, "device": device.kind, "gpu": device.gpu, "run_seed": seed}
     by_id = {row.prompt_id: row for row in table.itertuples()}
@@ -35,6 +34,7 @@ def generate_clips(
             rows.append(generation.sample_row(sample, prompt, model, first, spec["fps"], seed, provenance))
     generation.save_guidance(output.guidance, samples)
     store.save_table(output.clips, clip_table(rows))
+    generation.drop_parts(parts, recipe, requests)
 
 
 if "snakemake" in globals():
@@ -46,11 +46,9 @@ if "snakemake" in globals():
     generate_clips(
         Path(snakemake.input.prompts),
         Path(snakemake.input.model),
-        snakemake.params.spec,
+        snakemake.params,
         snakemake.wildcards.model,
-        snakemake.config["seed"],
         int(snakemake.wildcards.shard),
-        snakemake.config["shards"],
         claimed,
         snakemake.threads,
         snakemake.output,

@@ -52,8 +52,8 @@ if "snakemake" in globals():
         snakemake.params.controls,
         snakemake.params.frames,
         snakemake.params.moving,
-        snakemake.config["seed"],
+        snakemake.params.seed,
         int(snakemake.wildcards.shard),
-        snakemake.config["shards"],
+        snakemake.params.shards,
         snakemake.output,
     )

@@ -43,7 +43,7 @@ if "snakemake" in globals():
         snakemake.params.corpus,
         snakemake.wildcards.corpus,
         int(snakemake.wildcards.shard),
-        snakemake.config["shards"],
+        snakemake.params.shards,
         Path(snakemake.output.frames),
         Path(snakemake.output.clips),
     )

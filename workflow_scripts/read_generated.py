@@ -61,6 +61,6 @@ if "snakemake" in globals():
         snakemake.wildcards.model,
         snakemake.params.model,
         int(snakemake.wildcards.shard),
-        snakemake.config["shards"],
+        snakemake.params.shards,
         snakemake.output,
     )

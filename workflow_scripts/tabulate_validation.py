@@ -19,4 +19,4 @@ if "snakemake" in globals():
     start_logging(snakemake.log[0], snakemake.scriptdir)
     names = ("corpora", "content", "motion", "interval")
     params = {name: snakemake.params[name] for name in names}
-    tabulate(snakemake.input, **params, seed=snakemake.config["seed"], output=snakemake.output)
+    tabulate(snakemake.input, **params, seed=snakemake.params.seed, output=snakemake.output)

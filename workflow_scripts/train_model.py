@@ -82,7 +82,7 @@ if "snakemake" in globals():
         snakemake.wildcards.kind,
         snakemake.params.plan,
         snakemake.params.corpus["size"],
-        snakemake.config["seed"],
+        snakemake.params.seed,
         torch_device(claim_device(snakemake.config["device"], snakemake.resources.get("gpu", 0))),
         snakemake.threads,
         Path(snakemake.params.checkpoint),

@@ -37,4 +37,4 @@ def validate(inputs, motion: dict, seed: int, destination: Path) -> None:
 
 if "snakemake" in globals():
     start_logging(snakemake.log[0], snakemake.scriptdir)
-    validate(snakemake.input, snakemake.params.motion, snakemake.config["seed"], Path(snakemake.output[0]))
+    validate(snakemake.input, snakemake.params.motion, snakemake.params.seed, Path(snakemake.output[0]))

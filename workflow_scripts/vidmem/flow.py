@@ -143,15 +143,6 @@ def _enlarge(frame: np.ndarray, side: int) -> np.ndarray:
     return cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC)
 
 
-def static_share(magnitudes: np.ndarray, limit: float) -> float:
-    """Share of k-windows whose mean magnitude is below a limit; NaN-free: 0 for no window.
-
-    >>> static_share(np.array([0.0, 0.1]), 0.01)
-    0.5
-    """
-    return float(np.mean(magnitudes < limit)) if len(magnitudes) else 0.0
-
-
 def colour_flow(flow: np.ndarray, largest: float | None = None) -> np.ndarray:
     """Flow as a colour picture: hue is the direction, saturation the length.
 

@@ -53,6 +53,15 @@ def _generate_new(adapter, missing: list[Request], parts: Path, recipe: str) -> 
         yield sample.request, _load_part(_part(parts, recipe, sample.request), sample.request)
 
 
+def drop_parts(parts: Path, recipe: str, requests: list[Request]) -> None:
+    """Remove the parts of requests once their shard is written."""
+    for request in requests:
+        for suffix in (".json", ".npy"):
+            _part(parts, recipe, request).with_suffix(suffix).unlink(missing_ok=True)
+    if parts.is_dir() and not any(parts.iterdir()):
+        parts.rmdir()
+
+
 def _part(parts: Path, recipe: str, request: Request) -> Path:
     return parts / f"{hash_text(recipe, request.prompt_id, request.prompt, request.sample)[:24]}.json"
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from .features import motion_features
+from .motion import NaturalMotionFilter, natural_windows
 from .scores import prompt_verdicts
 from .statistics import auc_interval, precision_recall, share_interval
 from .store import save_csv, save_text
@@ -122,6 +124,26 @@ def real_rows(corpus: str, clips: pd.DataFrame, scores: pd.DataFrame, interval: 
     row["mean_top_gsscd"] = float(scores[scores["metric"] == "gsscd"]["value"].mean())
     row["mean_top_ofs"] = float(scores[scores["metric"] == "ofs_k"]["value"].mean())
     return [row]
+
+
+def motion_of_corpus(clips: pd.DataFrame, pairs: pd.DataFrame, k: int, rule: NaturalMotionFilter) -> pd.DataFrame:
+    """Share of k-windows of every corpus and split that are natural, by the first reason that applies.
+
+    Args:
+        clips: clip tables; pairs: flow tables of the same corpora.
+    """
+    about = clips.drop_duplicates("clip_id").set_index("clip_id")
+    rows = []
+    for clip_id, group in pairs.groupby("clip_id", sort=True):
+        for reason in natural_windows(motion_features(group), k, rule):
+            rows.append((about.loc[clip_id, "set"], about.loc[clip_id, "split"], reason or "moving"))
+    windows = pd.DataFrame(rows, columns=["set", "split", "reason"])
+    result = []
+    for (name, split), group in windows.groupby(["set", "split"], sort=True):
+        shares = group["reason"].value_counts(normalize=True)
+        row = {"set": name, "split": split, "windows": len(group)}
+        result.append(row | {reason: float(shares.get(reason, 0.0)) for reason in ("static", "affine", "entropy", "moving")})
+    return pd.DataFrame(result, columns=["set", "split", "windows", "static", "affine", "entropy", "moving"])
 
 
 def copies_rows(model: str, clips: pd.DataFrame, scores: pd.DataFrame, content: dict, interval: dict) -> list[dict]:

@@ -1,0 +1,24 @@
+"""GPU stages carry a recipe that is raised by hand: their modules may not change without a decision.
+
+If this test fails: does the change alter what is generated or trained? Then raise the recipe in rules/common.smk. Either way
+write the new digest into tests/golden/recipes.json.
+"""
+
+import json
+import re
+
+from vidmem.sources import digest_modules
+
+MODULES = {
+    "generate_clips": ["models/adapter", "guidance", "generation", "seeding", "devices"],
+    "train_model": ["models/training", "models/reference", "models/autoencoder", "seeding"],
+}
+
+
+def test_recipes_fit_their_modules(root):
+    golden = json.loads((root / "tests/golden/recipes.json").read_text())
+    text = (root / "rules/common.smk").read_text()
+    for rule, modules in MODULES.items():
+        recipe = int(re.search(rf'"{rule}": (\d+)', text).group(1))
+        found = {"recipe": recipe, "digest": digest_modules(root / "workflow_scripts/vidmem", modules)}
+        assert found == golden[rule], f"{rule}: decide on the recipe, then record {found}"
