@@ -96,18 +96,18 @@ def closing_message():
 
 
 def digest_folder(path):
-    """Digest of the weights and settings of a model that lies in a folder; '' for a hub repository."""
+    """Digest of names, sizes and times of a model's files in a folder: the rule hashes them; '' for a hub repository."""
     import hashlib
 
     digest = hashlib.sha256()
     files = sorted(file for file in Path(path).rglob("*") if file.suffix in (".json", ".safetensors"))
     for file in files:
-        digest.update(file.read_bytes())
+        digest.update(f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}".encode())
     return digest.hexdigest()[:12] if files else ""
 
 
 def digest_lists(sources):
-    """Digest of the lists of a corpus, per shard-independent content: editing a CSV rereads it."""
+    """Digest of the lists of a corpus and of the files in its folders: editing either rereads it."""
     import hashlib
 
     digest = hashlib.sha256()
@@ -116,7 +116,8 @@ def digest_lists(sources):
         if path.is_file():
             digest.update(path.read_bytes())
         elif path.is_dir():
-            names = sorted(f"{file.relative_to(path)} {file.stat().st_size}" for file in path.rglob("*") if file.is_file())
+            found = [file for file in path.rglob("*") if file.is_file()]
+            names = sorted(f"{file.relative_to(path)} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in found)
             digest.update("\n".join(names).encode())
     return digest.hexdigest()[:12]
 
@@ -212,3 +213,8 @@ def search_environment():
 def descriptor_environment():
     """Conda environment of the descriptors: TorchScript needs torch, ONNX does not."""
     return "../envs/torch.yaml" if descriptor_gpus() else "../envs/media.yaml"
+
+
+def flow_environment():
+    """Conda environment of the flow: RAFT needs torch."""
+    return "../envs/torch.yaml" if flow_weights() else "../envs/media.yaml"

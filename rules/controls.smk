@@ -22,7 +22,7 @@ rule make_controls:
         controls=config["controls"],
         frames=lambda wildcards: config["corpora"][wildcards.corpus]["frames"],
         moving=config["motion"]["filter"]["static"] or 0.0,
-        code=digest_of("controls"),
+        code=digest_of("controls", "control_plan", "flow"),
     script:
         "../workflow_scripts/make_controls.py"
 
@@ -52,6 +52,6 @@ rule validate_metrics:
     params:
         seed=config["seed"],
         motion=config["motion"],
-        code=digest_of("content", "motion", "controls", "features"),
+        code=digest_of("content", "motion", "motion_search", "controls", "control_plan", "validation", "features"),
     script:
         "../workflow_scripts/validate_metrics.py"

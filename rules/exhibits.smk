@@ -27,7 +27,7 @@ rule tabulate_validation:
         content=config["content"],
         motion=config["motion"],
         interval=config["interval"],
-        code=digest_of("tables", "statistics"),
+        code=digest_of("tables", "statistics", "validation"),
     script:
         "../workflow_scripts/tabulate_validation.py"
 

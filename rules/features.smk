@@ -40,7 +40,7 @@ rule compute_flow:
     benchmark:
         "results/{run}/benchmarks/compute_flow/{set}.{shard}.tsv"
     conda:
-        "../envs/media.yaml"
+        flow_environment()
     threads: share_of_cores()
     resources:
         gpu=len(flow_weights()),

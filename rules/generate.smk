@@ -8,6 +8,7 @@ rule list_prompts:
             corpus=config["models"][wildcards.model]["corpus"],
             shard=SHARDS,
         ),
+        listed=lambda wildcards: config["models"][wildcards.model].get("prompts", {}).get("file") or [],
     output:
         "results/{run}/prompts/{model}.parquet",
     log:
@@ -54,6 +55,11 @@ rule generate_clips:
 rule read_generated:
     input:
         listed=lambda wildcards: config["models"][wildcards.model]["path"],
+        corpus=lambda wildcards: collect(
+            "results/{{run}}/data/corpus-{corpus}/{shard}.clips.parquet",
+            corpus=config["models"][wildcards.model]["corpus"],
+            shard=SHARDS,
+        ),
     output:
         frames="results/{run}/data/generated-{model}/{shard}.frames.npy",
         clips="results/{run}/data/generated-{model}/{shard}.clips.parquet",

@@ -44,6 +44,7 @@ rule write_verdict:
     params:
         config=config,
         prompted=PROMPTED,
+        code=digest_of("verdict"),
         schema=str(Path(workflow.basedir) / "rules/schemas/verdict.schema.yaml"),
     script:
         "../workflow_scripts/write_verdict.py"

@@ -28,7 +28,7 @@ rule build_index:
     params:
         search=config["search"],
         motion=config["motion"],
-        code=digest_of("search", "motion", "motion_search", "features"),
+        code=digest_of("search", "motion", "motion_search", "windows", "matching", "features"),
     script:
         "../workflow_scripts/build_index.py"
 
@@ -73,6 +73,6 @@ rule search_motion:
     params:
         search=config["search"],
         motion=config["motion"],
-        code=digest_of("motion", "motion_search", "features", "matching"),
+        code=digest_of("motion", "motion_search", "windows", "search", "features", "matching"),
     script:
         "../workflow_scripts/search_motion.py"

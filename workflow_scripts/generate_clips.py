@@ -22,17 +22,17 @@ def generate_clips(prompts: Path, model_file: Path, params, model: str, shard: i
     settings = {key: value for key, value in spec.items() if key not in ("samples", "fps")}
     adapter = PipelineAdapter(GenerationSpec(**{**settings, "size": tuple(settings["size"])}), seed, torch_device(device))
     recipe = json.dumps([params.recipe, spec, seed, model_file.read_text()], sort_keys=True)
-    samples = list(generation.generate_resumable(adapter, requests, parts, recipe))
     files = store.hash_text(model_file.read_text())[:16]
     provenance = {**spec, "model_files": files, "device": device.kind, "gpu": device.gpu, "run_seed": seed}
     by_id = {row.prompt_id: row for row in table.itertuples()}
-    rows = generation.unused_rows(table, model)
+    rows, guidance = generation.unused_rows(table, model), []
     with store.ArrayWriter(output.frames, (*spec["size"], 3), "uint8") as writer:
-        for sample in samples:
+        for sample in generation.generate_resumable(adapter, requests, parts, recipe):
             first = writer.append(sample.frames)
+            guidance += generation.guidance_rows(sample)
             prompt = by_id[sample.request.prompt_id]
             rows.append(generation.sample_row(sample, prompt, model, first, spec["fps"], seed, provenance))
-    generation.save_guidance(output.guidance, samples)
+    generation.save_guidance(output.guidance, guidance)
     store.save_table(output.clips, clip_table(rows))
     generation.drop_parts(parts, recipe, requests)
 

@@ -7,7 +7,7 @@ from vidmem.control_plan import plan_controls, render_control
 from vidmem.corpus import frame_information
 from vidmem.features import frame_rows, load_features, usable
 from vidmem.logs import progress, start_logging
-from vidmem.store import ArrayWriter, load_table, save_table, shard_of
+from vidmem.store import ArrayWriter, load_array, load_table, save_table, shard_of
 
 
 def make_controls(
@@ -20,7 +20,7 @@ def make_controls(
     magnitude = flows.rows.groupby("clip_id")["magnitude"].mean()
     plan = plan_controls(usable(flows.clips), magnitude, controls, moving, seed)
     plan = plan[[shard_of(clip_id, shards) == shard for clip_id in plan["clip_id"]]]
-    rows, size = [], next(iter(pictures.values())).shape[1:]
+    rows, size = [], load_array(inputs.frames[0]).shape[1:]
     with ArrayWriter(output.frames, size, "uint8") as writer:
         for row in progress(list(plan.itertuples()), "controls", unit="clip"):
             clip = render_control(row, pictures, flows.of, frames, seed)

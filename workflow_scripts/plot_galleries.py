@@ -1,5 +1,6 @@
 """Figures 1, 3, 4 and 5: training clips above, and images beside, what the models made of them."""
 
+from vidmem.corpus import fit_frames
 from vidmem.exhibit_data import Frames, Pair, load_pairs
 from vidmem.figures import gallery, image_panel, save_figure
 from vidmem.logs import start_logging
@@ -10,9 +11,11 @@ def plot_galleries(inputs, models: dict, threshold: float, output) -> None:
     films = load_pairs(models, inputs.scores, frames, "gsscd", 8, "member")
 
     def row(pair: Pair) -> dict:
+        training = frames.of(f"corpus-{models[pair.model]['corpus']}", pair.training)
+        generated = fit_frames(frames.of(f"generated-{pair.model}", pair.generated), training.shape[1:3], "stretch")
         return {
-            "training": frames.of(f"corpus-{models[pair.model]['corpus']}", pair.training),
-            "generated": frames.of(f"generated-{pair.model}", pair.generated),
+            "training": training,
+            "generated": generated,
             "training_frame": pair.training_frame, "generated_frame": pair.generated_frame, "score": pair.score,
             "copies": pair.copies, "caption": pair.caption, "label": models[pair.model]["label"],
         }  # fmt: skip

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from vidmem.corpus import fit_frames
 from vidmem.exhibit_data import Frames, load_pairs
 from vidmem.features import load_features
 from vidmem.figures import motion_panel, save_figure
@@ -19,9 +20,12 @@ def plot_motion_panel(inputs, models: dict, motion: dict, destination: str) -> N
         pictures = frames.of(name, clip_id)
         fields = next(part.of(clip_id) for part in flows[name] if clip_id in part.spans)
         colours = [colour_flow(field) for field in fields[first : first + motion["k"]]]
-        size = pictures.shape[1:3]
+        size = (SIDE, SIDE)
+        pictures = fit_frames(pictures, size, "stretch")
         places = range(first, first + motion["k"])
-        return [(pictures[t], pictures[t + 1], fit(colour, size)) for t, colour in zip(places, colours)]
+        return [
+            (pictures[t], pictures[t + 1], fit_frames(colour[None], size, "stretch")[0]) for t, colour in zip(places, colours)
+        ]
 
     rows = []
     for model, pairs in load_pairs(models, inputs.scores, frames, "ofs_k", 3).items():
@@ -33,11 +37,7 @@ def plot_motion_panel(inputs, models: dict, motion: dict, destination: str) -> N
     save_figure(motion_panel(rows[:6], motion["k"], motion["threshold"]), destination)
 
 
-def fit(colours: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    from vidmem.corpus import fit_frames
-
-    return fit_frames(colours[None], size, "stretch")[0]
-
+SIDE = 64  # pixels of a tile: models and corpora of different size stand side by side
 
 if "snakemake" in globals():
     start_logging(snakemake.log[0], snakemake.scriptdir)

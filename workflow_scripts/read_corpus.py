@@ -3,18 +3,13 @@
 from pathlib import Path
 
 from vidmem.clip_table import clip_row, clip_table
-from vidmem.corpus import list_source, read_item
+from vidmem.corpus import list_corpus, read_item
 from vidmem.logs import progress, start_logging
 from vidmem.store import ArrayWriter, save_table, shard_of
 
 
 def read_corpus(corpus: dict, name: str, shard: int, shards: int, frames: Path, clips: Path) -> None:
-    work = [
-        (source, item)
-        for source in corpus["sources"]
-        for item in list_source(source)
-        if shard_of(item.clip_id, shards) == shard
-    ]
+    work = [(source, item) for source, item in list_corpus(corpus["sources"]) if shard_of(item.clip_id, shards) == shard]
     rows = []
     with ArrayWriter(frames, (*corpus["size"], 3), "uint8") as writer:
         for source, item in progress(work, f"read {name} {shard}", unit="clip"):

@@ -5,22 +5,26 @@ from pathlib import Path
 
 import pandas as pd
 
-from vidmem.clip_table import clip_row, clip_table
+from vidmem.clip_table import GUIDANCE_COLUMNS, clip_row, clip_table
 from vidmem.corpus import Item, read_item
 from vidmem.errors import VidmemError
-from vidmem.generation import GUIDANCE_COLUMNS
 from vidmem.logs import progress, start_logging
-from vidmem.store import ArrayWriter, hash_text, save_table, shard_of, slug
+from vidmem.store import ArrayWriter, hash_text, load_tables, save_table, shard_of, slug
 
 
-def list_generated(listed: Path) -> list[dict]:
+def list_generated(listed: Path, corpus: pd.DataFrame) -> list[dict]:
     with open(listed, newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
         if "path" not in (reader.fieldnames or []) or not set(reader.fieldnames) <= {"path", "prompt", "target"}:
             raise VidmemError("columns path and optionally prompt, target", reader.fieldnames, str(listed))
         rows = list(reader)
     samples: dict[str, int] = {}
-    for row in rows:
+    known = corpus.set_index("clip_id")
+    for number, row in enumerate(rows, 2):
+        target = row.get("target") or ""
+        if target and target not in known.index:
+            raise VidmemError("a clip id of the corpus, or nothing", target, f"{listed}, line {number}")
+        row["split"], row["copies"] = known.loc[target, ["split", "copies"]] if target else ("", 0)
         prompt = row.get("prompt") or ""
         identity = f"{prompt}\x1f{row.get('target') or ''}" if prompt else row["path"]
         row["prompt_id"] = f"f-{slug(prompt or Path(row['path']).stem, 24)}-{hash_text(identity)[:8]}"
@@ -29,9 +33,9 @@ def list_generated(listed: Path) -> list[dict]:
     return rows
 
 
-def read_generated(listed: Path, model: str, spec: dict, shard: int, shards: int, output) -> None:
+def read_generated(listed: Path, corpus: list[str], model: str, spec: dict, shard: int, shards: int, output) -> None:
     rows = []
-    chosen = [row for row in list_generated(listed) if shard_of(row["prompt_id"], shards) == shard]
+    chosen = [row for row in list_generated(listed, load_tables(corpus)) if shard_of(row["prompt_id"], shards) == shard]
     with ArrayWriter(output.frames, (*spec["size"], 3), "uint8") as writer:
         for row in progress(chosen, f"read {model}", unit="clip"):
             clip_id = f"{row['prompt_id']}-s{row['sample']}"
@@ -46,6 +50,8 @@ def read_generated(listed: Path, model: str, spec: dict, shard: int, shards: int
                     caption=row.get("prompt") or "",
                     prompt_id=row["prompt_id"],
                     target=row.get("target") or "",
+                    split=row["split"],
+                    copies=int(row["copies"]),
                     first=writer.append(record.frames),
                     **record.fields(),
                 )
@@ -58,6 +64,7 @@ if "snakemake" in globals():
     start_logging(snakemake.log[0], snakemake.scriptdir)
     read_generated(
         Path(snakemake.input.listed),
+        snakemake.input.corpus,
         snakemake.wildcards.model,
         snakemake.params.model,
         int(snakemake.wildcards.shard),

@@ -3,6 +3,7 @@
 import numpy as np
 
 from vidmem.clips import save_mp4, side_by_side
+from vidmem.corpus import fit_frames
 from vidmem.exhibit_data import Frames, load_pairs
 from vidmem.logs import LOGGER, start_logging
 
@@ -17,7 +18,8 @@ def save_clip(inputs, models: dict, rank: int, destination: str) -> None:
         return
     pair = pairs[rank - 1]
     training, name = f"corpus-{about['corpus']}", f"generated-{model}"
-    both = side_by_side(frames.of(training, pair.training), frames.of(name, pair.generated))
+    seen = frames.of(training, pair.training)
+    both = side_by_side(seen, fit_frames(frames.of(name, pair.generated), seen.shape[1:3], "stretch"))
     save_mp4(destination, both, max(1.0, frames.fps(name, pair.generated)))
 
 

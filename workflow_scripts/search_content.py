@@ -15,15 +15,17 @@ def search_content(inputs, search: dict, threads: int, destination: Path) -> Non
     preset = check_same_preset(queries, references)
     names = matching.query_clips(queries.clips)
     vectors, counts = queries.select(names)
+    # A clip can fill at most as many places of an answer as it has frames: so many more are asked for.
+    wanted = search["top_k"] * int(references.rows.groupby("clip_id").size().max() if len(references.rows) else 1)
     if inputs.index:
         import faiss
 
         faiss.omp_set_num_threads(threads)
-        answer = search_index(faiss.read_index(inputs.index[0]), vectors, search["top_k"])
+        answer = search_index(faiss.read_index(inputs.index[0]), vectors, wanted)
         table, method = load_table(inputs.index[1]), f"index {search['index']}"
     else:
         blocks = (block for block, _ in matching.reference_blocks(references, search["block"]))
-        answer = search_exact(vectors, blocks, search["top_k"])
+        answer = search_exact(vectors, blocks, wanted)
         table, method = matching.reference_table(references), "exact"
     matches = matching.content_matches(names, counts, answer, table, search["top_k"], method, preset)
     LOGGER.info("%d clips looked up among %d reference frames (%s)", len(names), len(table), method)

@@ -45,6 +45,7 @@ def train_model(
     record = training_record(kind, clips, data, plan, seed, trainer.losses, trainer.seconds, device, ceiling)
     save_json(output.history, record)
     save_text(output.card, model_card(record))
+    checkpoint.unlink(missing_ok=True)
 
 
 def load_training_set(inputs, vae, images: bool):

@@ -29,7 +29,7 @@ def validate(inputs, motion: dict, seed: int, destination: Path) -> None:
     names = sorted(set(pairs["first"]) | set(pairs["second"]))
     vectors = {name: features.of(name) for features in descriptors for name in names if name in features.spans}
     moving = pairs[~pairs["control"].isin(["unrelated", "picture-of-motion-twin"])]
-    preset = descriptors[0].provenance.split()[0]
+    preset = (descriptors[0].provenance.split() or [""])[0]
     tables = [content_values(pairs, vectors, preset), motion_values(moving, flows, filter_of(motion), motion["k"])]
     LOGGER.info("%d pairs, %d clips move", len(pairs), len(movers))
     save_table(destination, pd.concat(tables, ignore_index=True))

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from footage import picture, rotate_mp4, write_audio, write_video
-from vidmem.corpus import frame_information, list_source, read_item
+from vidmem.corpus import frame_information, list_corpus, list_source, read_item
 from vidmem.corpus.decode import read_image, read_video
 from vidmem.corpus.frames import crop_fraction, fit_frames
 from vidmem.corpus.gameplay import record_game
@@ -148,10 +148,19 @@ def test_folder_keeps_every_file_with_a_status(tmp_path):
 
 def test_repeated_rows_are_counted_not_read_twice(tmp_path):
     (tmp_path / "l.csv").write_text("path\na.mp4\na.mp4\n")
-    first, second = list_source({"name": "s", "kind": "list", "path": str(tmp_path / "l.csv"), "split": "member"})
+    source = {"name": "s", "kind": "list", "path": str(tmp_path / "l.csv"), "split": "member"}
+    (_, first), (_, second) = list_corpus([source])
     assert first.problem == ""
     assert "state copies" in second.problem
     assert first.clip_id != second.clip_id
+
+
+def test_files_of_like_names_are_different_clips(tmp_path):
+    for name in ("x.mp4", "x.png", "X.mp4", "a_b.mp4", "a-b.mp4", "#cats.mp4"):
+        (tmp_path / name).write_bytes(b"")
+    items = [item for _, item in list_corpus([{"name": "f", "kind": "folder", "path": str(tmp_path), "split": "member"}])]
+    assert len({item.clip_id for item in items}) == 6
+    assert all(item.problem == "" for item in items)
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,11 @@ def verdict_inputs():
         for i, (p, status, _) in enumerate(rows)
     )
     scores = pd.DataFrame(
-        [{"clip_id": f"{p}-s{i}", "metric": "gsscd", "value": v, "verdict": v > 0.5} for i, (p, _, v) in enumerate(rows) if v]
+        [
+            {"clip_id": f"{p}-s{i}", "metric": "gsscd", "value": v, "verdict": v > 0.5, "natural": ""}
+            for i, (p, _, v) in enumerate(rows)
+            if v
+        ]
     )
     return clips, scores
 
@@ -72,6 +76,7 @@ def test_failed_samples_stay_in_the_denominator():
     assert anyone["memorised"].to_dict() == {"p1": True, "p2": False, "p3": False}
     assert anyone["n_ok"].to_dict() == {"p1": 2, "p2": 1, "p3": 0}
     assert anyone["share"].to_dict() == {"p1": 0.5, "p2": 0.0, "p3": 0.0}
+    assert anyone["defined"].to_dict() == {"p1": True, "p2": True, "p3": False}
     every = prompt_verdicts(clips, scores, "gsscd", "every").set_index("prompt_id")
     assert not every["memorised"].any()
 

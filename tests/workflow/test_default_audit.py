@@ -41,6 +41,16 @@ def test_the_filter_removes_camera_moves():
     assert camera["removed"] >= 0.95
 
 
+def test_the_filter_keeps_true_motion_copies_within_the_interval():
+    """The goal is a loss of at most 5 %; of so few copies the binomial interval is what can be held against it."""
+    from vidmem.statistics import share_interval
+
+    rows = table("filter_ablation")
+    copies = rows[(rows["pairs"] == "motion copies") & (rows["filter"] == "static+affine+entropy")].iloc[0]
+    fired = int(copies["n_fired_unfiltered"])
+    assert share_interval(round(copies["removed"] * fired), fired).low <= 0.05
+
+
 def test_memorization_rises_with_copies():
     rows = table("copies")
     video = rows[rows["data"] == "video"].sort_values("copies")

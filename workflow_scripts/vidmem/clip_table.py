@@ -30,6 +30,8 @@ DEFAULTS: dict[str, Any] = {
 }
 """Columns of every clip table and the values of fields that do not apply."""
 
+GUIDANCE_COLUMNS = ["clip_id", "prompt_id", "step", "frame", "quantity", "value"]
+
 
 def clip_row(provenance: dict, **fields: Any) -> dict[str, Any]:
     """Row of a clip; fields that are not given take their default.

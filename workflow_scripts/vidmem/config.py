@@ -127,6 +127,10 @@ def _check_references(config: Config) -> None:
             raise VidmemError(f"a corpus of {corpora}", repr(model["corpus"]), f"config key models.{name}.corpus")
         if model["kind"] == "diffusers":
             _check_pipeline(name, model)
+    motion = config["motion"]
+    if config["search"]["method"] == "index" and (motion["pairing"], motion["filter"]["sides"]) != ("max", "either"):
+        got = {"pairing": motion["pairing"], "sides": motion["filter"]["sides"]}
+        raise VidmemError("pairing max and sides either", got, "config key search.method: index", "use method: exact")
     for name, corpus in config["corpora"].items():
         names = [source["name"] for source in corpus["sources"]]
         if len(set(names)) < len(names):

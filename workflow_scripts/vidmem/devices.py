@@ -8,6 +8,7 @@ what it was given.
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import tempfile
 import time
@@ -27,7 +28,7 @@ class Device:
     gpu: str = ""
 
 
-def claim_device(wanted: str, gpus_given: int, wait_s: float = 3600.0) -> Device:
+def claim_device(wanted: str, gpus_given: int, wait_s: float = math.inf) -> Device:
     """Choose the device of this job and hide the other GPUs from it.
 
     Args:

@@ -212,21 +212,18 @@ def copies_figure(table: pd.DataFrame) -> plt.Figure:
         if not len(table):
             return empty_figure("Memorization against planted copies", "no model was prompted with captions of the corpus")
         figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.2))
+        counts = sorted(set(table["copies"]))
         for place, ((model, data), group) in enumerate(table.groupby(["model", "data"], sort=True)):
             group = group.sort_values("copies")
-            x = np.arange(len(group))
-            labels = ["held out" if copies == 0 else str(copies) for copies in group["copies"]]
-            positions = [LABELS.index(label) if label in LABELS else at for at, label in zip(x, labels)]
+            positions = [counts.index(copies) for copies in group["copies"]]
             error = [group["content_share"] - group["low"], group["high"] - group["content_share"]]
-            style = {"color": PALETTE[place], "marker": "osv^D"[place % 5], "label": f"{model}, {data}"}
+            style = {"color": PALETTE[place % 10], "marker": "osv^D"[place % 5], "label": f"{model}, {data}"}
             axes[0].errorbar(positions, group["content_share"], np.clip(error, 0, None), capsize=3, linewidth=1.4, **style)
             axes[1].plot(positions, group["mean_own_gsscd"], linewidth=1.4, **style)
+        labels = ["held out" if copies == 0 else str(copies) for copies in counts]
         for axis, label in zip(axes, ("share of prompts with GSSCD to own clip above threshold", "mean GSSCD to own clip")):
-            axis.set(xticks=range(len(LABELS)), xticklabels=LABELS, ylim=(-0.03, 1.03), xlabel="copies in training")
+            axis.set(xticks=range(len(counts)), xticklabels=labels, ylim=(-0.03, 1.03), xlabel="copies in training")
             axis.set_ylabel(textwrap.fill(label, 34))
         axes[0].legend(loc="upper left")
         figure.tight_layout()
         return figure
-
-
-LABELS = ["held out", "1", "4", "16", "64"]

@@ -86,7 +86,9 @@ def _raft_network(name: str):
 
 
 def _load_state(weights: Path) -> dict:
-    if weights.suffix == ".safetensors":
+    with open(weights, "rb") as file:
+        zipped = file.read(2) == b"PK"  # torch's format; fetched files carry no suffix
+    if not zipped:
         from safetensors.torch import load_file
 
         return load_file(weights)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from .clip_table import clip_row
+from .clip_table import GUIDANCE_COLUMNS, clip_row
 from .corpus.frames import frame_information
+from .logs import progress
 from .models.adapter import PipelineAdapter, Request, Sample
 from .seeding import seed_of
-from .store import hash_text, save_array, save_table
-
-GUIDANCE_COLUMNS = ["clip_id", "prompt_id", "step", "frame", "quantity", "value"]
+from .store import hash_text, save_array, save_json, save_table
 
 
 def requests_of(prompts: pd.DataFrame, samples: int) -> list[Request]:
@@ -30,27 +29,26 @@ def clip_id_of(request: Request) -> str:
 
 
 def generate_resumable(adapter: PipelineAdapter, requests: list[Request], parts: Path, recipe: str) -> Iterator[Sample]:
-    """Generate, keeping every batch on disk, so that a killed job continues where it was.
+    """Generate, keeping every finished sample on disk, so that a killed job continues where it was.
+
+    Failures are not kept: another run tries them again.
 
     Args:
         adapter: loaded pipeline.
-        requests: what to generate; the answers come in this order.
+        requests: what to generate; the answers come in this order, one in memory at a time.
         parts: folder for finished samples.
         recipe: everything that decides the result besides the request; parts of another recipe are not used.
     """
     missing = [request for request in requests if not _part(parts, recipe, request).exists()]
-    fresh = {request: sample for request, sample in _generate_new(adapter, missing, parts, recipe)} if missing else {}
+    failed = {}
+    generated = (sample for batch in adapter.generate(missing) for sample in batch)
+    for sample in progress(generated, "generate", len(missing), "clip"):
+        if sample.status == "ok":
+            _save_part(_part(parts, recipe, sample.request), sample)
+        else:
+            failed[sample.request] = sample
     for request in requests:
-        yield fresh.get(request) or _load_part(_part(parts, recipe, request), request)
-
-
-def _generate_new(adapter, missing: list[Request], parts: Path, recipe: str) -> Iterator[tuple[Request, Sample]]:
-    from .logs import progress
-
-    batches = adapter.generate(missing)
-    for sample in progress((sample for batch in batches for sample in batch), "generate", len(missing), "clip"):
-        _save_part(_part(parts, recipe, sample.request), sample)
-        yield sample.request, _load_part(_part(parts, recipe, sample.request), sample.request)
+        yield failed.get(request) or _load_part(_part(parts, recipe, request), request)
 
 
 def drop_parts(parts: Path, recipe: str, requests: list[Request]) -> None:
@@ -68,17 +66,15 @@ def _part(parts: Path, recipe: str, request: Request) -> Path:
 
 def _save_part(path: Path, sample: Sample) -> None:
     """Frames first, the small file that vouches for them last."""
-    from .store import save_json
-
     save_array(path.with_suffix(".npy"), sample.frames)
     guidance = [{name: np.asarray(value, np.float64).tolist() for name, value in step.items()} for step in sample.guidance]
-    save_json(path, {"status": sample.status, "reason": sample.reason, "guidance": guidance})
+    save_json(path, {"guidance": guidance})
 
 
 def _load_part(path: Path, request: Request) -> Sample:
     record = json.loads(path.read_text(encoding="utf-8"))
     steps = [{name: np.asarray(value) for name, value in step.items()} for step in record["guidance"]]
-    return Sample(request, np.load(path.with_suffix(".npy"), mmap_mode="r"), record["status"], record["reason"], steps)
+    return Sample(request, np.load(path.with_suffix(".npy"), allow_pickle=False), guidance=steps)
 
 
 def sample_row(sample: Sample, prompt, model: str, first: int, fps: float, seed: int, provenance: dict) -> dict:
@@ -118,18 +114,17 @@ def _prompt_fields(prompt, model: str) -> dict:
     }
 
 
-def guidance_rows(samples: Iterable[Sample]) -> pd.DataFrame:
-    """Guidance magnitudes as a tidy table: one row a clip, step, frame and quantity."""
-    rows = [
+def guidance_rows(sample: Sample) -> list[tuple]:
+    """Guidance magnitudes of a sample as rows of GUIDANCE_COLUMNS: one a step, frame and quantity."""
+    return [
         (clip_id_of(sample.request), sample.request.prompt_id, step, frame, name, float(value))
-        for sample in samples
         for step, quantities in enumerate(sample.guidance)
         for name, values in quantities.items()
         for frame, value in enumerate(values)
     ]
-    return pd.DataFrame(rows, columns=GUIDANCE_COLUMNS)
 
 
-def save_guidance(path: Path | str, samples: Iterable[Sample]) -> None:
+def save_guidance(path: Path | str, rows: list[tuple]) -> None:
     """Save the guidance table; the values are stored as float32."""
-    save_table(path, guidance_rows(samples).astype({"value": "float32", "step": "int16", "frame": "int16"}))
+    table = pd.DataFrame(rows, columns=GUIDANCE_COLUMNS)
+    save_table(path, table.astype({"clip_id": "str", "value": "float32", "step": "int16", "frame": "int16"}))

@@ -7,40 +7,35 @@ from pathlib import Path
 import pandas as pd
 
 from .errors import VidmemError
+from .logs import LOGGER
 from .store import slug
 
 COLUMNS = ["prompt_id", "prompt", "target", "split", "copies", "status", "reason"]
 
 
 def prompts_of_corpus(clips: pd.DataFrame, splits: list[str], limit: int = 0) -> pd.DataFrame:
-    """One prompt a captioned clip, most copies first.
+    """One prompt a caption, most copies first; the target of a caption is its clip with the most copies.
 
-    A clip without a caption, or with the caption of another, keeps its row with a status and a reason.
+    A clip without a caption keeps its row, with a status and a reason.
 
     Args:
         clips: clip tables of the corpus, all shards.
         splits: splits to prompt for.
-        limit: at most so many that can run; 0 for all.
+        limit: the first so many prompts; 0 for all.
 
     Returns:
         COLUMNS; target is the clip id.
     """
     chosen = clips[clips["split"].isin(splits)].sort_values(["copies", "clip_id"], ascending=[False, True])
-    rows, seen = [], {}
-    for clip in chosen.itertuples():
-        text = clip.caption.strip()
-        first = seen.setdefault(text, clip.clip_id) if text else ""
-        reason = "no caption" if not text else ("" if first == clip.clip_id else f"same caption as {first}")
-        status = "skipped" if reason else "ok"
+    text = chosen["caption"].str.strip()
+    repeated = text.duplicated() & (text != "")
+    LOGGER.info("%d clips carry the caption of another clip: they are prompted for once", int(repeated.sum()))
+    rows = []
+    for clip in chosen[~repeated].itertuples():
+        status, reason = ("ok", "") if clip.caption.strip() else ("skipped", "no caption")
         rows.append((f"p-{clip.clip_id}", clip.caption, clip.clip_id, clip.split, clip.copies, status, reason))
-    return _limit(pd.DataFrame(rows, columns=COLUMNS), limit)
-
-
-def _limit(prompts: pd.DataFrame, limit: int) -> pd.DataFrame:
-    beyond = (prompts["status"] == "ok").cumsum() > limit
-    if limit:
-        prompts.loc[beyond & (prompts["status"] == "ok"), ["status", "reason"]] = ["skipped", f"beyond the limit of {limit}"]
-    return prompts
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    return table.head(limit) if limit else table
 
 
 def prompts_of_file(path: Path | str, clips: pd.DataFrame, limit: int = 0) -> pd.DataFrame:
@@ -57,7 +52,8 @@ def prompts_of_file(path: Path | str, clips: pd.DataFrame, limit: int = 0) -> pd
         split, copies = (known.loc[target, ["split", "copies"]]) if target else ("", 0)
         status, reason = ("ok", "") if row.prompt.strip() else ("skipped", "empty prompt")
         rows.append((f"p-{slug(row.prompt, 24)}-{number}", row.prompt, target, split, copies, status, reason))
-    return _limit(pd.DataFrame(rows, columns=COLUMNS), limit)
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    return table.head(limit) if limit else table
 
 
 def unprompted(count: int) -> pd.DataFrame:

@@ -68,11 +68,25 @@ def own_scores(
         if not clip.target or clip.target not in corpus[0].spans:
             continue
         for metric, value, first, second, natural in _pair_scores(clip.clip_id, clip.target, own, corpus, motion):
+            preset = own[1 if metric.startswith("ofs") else 0].provenance
             limit = thresholds.get(metric.removesuffix("_own"), np.nan)
             verdict = bool(value is not None and value >= limit)
             value = np.nan if value is None else value
             rows.append(
-                (clip.clip_id, clip.prompt_id, metric, value, clip.target, first, second, natural, limit, verdict, "", "pair")
+                (
+                    clip.clip_id,
+                    clip.prompt_id,
+                    metric,
+                    value,
+                    clip.target,
+                    first,
+                    second,
+                    natural,
+                    limit,
+                    verdict,
+                    preset,
+                    "pair",
+                )
             )
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -116,7 +130,8 @@ def prompt_verdicts(clips: pd.DataFrame, scores: pd.DataFrame, metric: str, samp
         samples: 'any' or 'every'.
 
     Returns:
-        prompt_id, target, split, copies, n_samples, n_ok, value (best of the samples), memorised, share (of samples).
+        prompt_id, target, split, copies, n_samples, n_ok, value (best of the samples), defined
+        (some sample could be scored at all), memorised, share (of samples).
     """
     if samples not in ("any", "every"):
         raise VidmemError("samples 'any' or 'every'", samples, "prompt_verdicts")
@@ -125,11 +140,12 @@ def prompt_verdicts(clips: pd.DataFrame, scores: pd.DataFrame, metric: str, samp
         ok=clips["status"] == "ok",
         value=clips["clip_id"].map(chosen["value"]),
         verdict=clips["clip_id"].map(chosen["verdict"]).eq(True),
+        defined=clips["clip_id"].map(chosen["natural"] != "short").eq(True),
     )
     grouped = table.groupby("prompt_id", sort=True)
     result = grouped.agg(
         target=("target", "first"), split=("split", "first"), copies=("copies", "first"), n_samples=("ok", "size"),
-        n_ok=("ok", "sum"), value=("value", "max"), found=("verdict", "sum"),
+        n_ok=("ok", "sum"), value=("value", "max"), found=("verdict", "sum"), defined=("defined", "any"),
     ).reset_index()  # fmt: skip
     needed = 1 if samples == "any" else result["n_samples"]
     result["memorised"] = (result["found"] >= needed) & (result["n_ok"] > 0)

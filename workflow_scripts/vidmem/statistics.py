@@ -54,8 +54,8 @@ def auc(positive: np.ndarray, negative: np.ndarray) -> float:
 def auc_interval(
     positive: np.ndarray,
     negative: np.ndarray,
-    positive_cluster: np.ndarray,
-    negative_cluster: np.ndarray,
+    positive_clusters: np.ndarray,
+    negative_clusters: np.ndarray,
     seed: int = 0,
     draws: int = 500,
     level: float = 0.95,
@@ -63,27 +63,33 @@ def auc_interval(
     """AUC with a percentile bootstrap interval that draws whole clusters.
 
     Args:
-        positive, negative: scores.
-        positive_cluster, negative_cluster: cluster (target) of each score.
+        positive, negative: scores, float [n].
+        positive_clusters, negative_clusters: cluster (target) of each score, [n]; or [n, 2] for scores of pairs,
+            which share both of their clips with other pairs: a pair counts as often as its two clips were drawn,
+            multiplied.
         draws: bootstrap samples.
     """
     value = auc(positive, negative)
     if not np.isfinite(value):
         return Interval(value, np.nan, np.nan)
     stream = random_stream("auc", seed, len(positive), len(negative))
-    samples = [
-        auc(_draw_clusters(positive, positive_cluster, stream), _draw_clusters(negative, negative_cluster, stream))
-        for _ in range(draws)
-    ]
-    low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2])
+    sides = [_ClusteredScores(*side) for side in ((positive, positive_clusters), (negative, negative_clusters))]
+    samples = [auc(sides[0].draw(stream), sides[1].draw(stream)) for _ in range(draws)]
+    low, high = np.nanquantile(samples, [(1 - level) / 2, (1 + level) / 2])
     return Interval(value, float(low), float(high))
 
 
-def _draw_clusters(scores: np.ndarray, clusters: np.ndarray, stream: np.random.Generator) -> np.ndarray:
-    names, members = np.unique(np.asarray(clusters), return_inverse=True)
-    chosen = stream.integers(len(names), size=len(names))
-    weights = np.bincount(chosen, minlength=len(names))[members]
-    return np.repeat(np.asarray(scores, float), weights)
+class _ClusteredScores:
+    """Scores that are drawn again by their clusters."""
+
+    def __init__(self, scores: np.ndarray, clusters: np.ndarray):
+        self.scores, clusters = np.asarray(scores, float), np.asarray(clusters)
+        names, members = np.unique(clusters.astype(str), return_inverse=True)
+        self.count, self.members = len(names), members.reshape(len(self.scores), -1)
+
+    def draw(self, stream: np.random.Generator) -> np.ndarray:
+        times = np.bincount(stream.integers(self.count, size=self.count), minlength=self.count)
+        return np.repeat(self.scores, times[self.members].prod(axis=1))
 
 
 def precision_recall(positive: np.ndarray, negative: np.ndarray, threshold: float) -> tuple[float, float]:

@@ -177,7 +177,7 @@ def slug(text: str, limit: int = 40) -> str:
     >>> slug("ms-pacman")
     'ms-pacman'
     >>> slug("../../etc/passwd")
-    'etc-passwd-eda1b99f'
+    'etc-passwd-3754d6cb'
     """
     words = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:limit].strip("-")
     return words if words == text else f"{words}-{hash_text(text)[:8]}".lstrip("-")

@@ -46,10 +46,16 @@ def validation_table(pairs: pd.DataFrame, thresholds: dict[str, float], interval
 
 def _compare(positive: pd.DataFrame, negative: pd.DataFrame, threshold: float, interval: dict, seed: int) -> tuple:
     ours, theirs = positive["value"].to_numpy(), negative["value"].to_numpy()
-    area = auc_interval(ours, theirs, positive["cluster"], negative["cluster"], seed, interval["draws"], interval["level"])
+    clusters = [part[["first", "second"]] if _is_pairing(part) else part["cluster"] for part in (positive, negative)]
+    area = auc_interval(ours, theirs, *clusters, seed, interval["draws"], interval["level"])
     precision, recall = precision_recall(ours, theirs, threshold)
     alarms = float((theirs >= threshold).mean()) if len(theirs) else np.nan
     return len(ours), len(theirs), *area, threshold, precision, recall, alarms
+
+
+def _is_pairing(part: pd.DataFrame) -> bool:
+    """Whether the pairs are of clips that stand in many pairs, on both sides."""
+    return bool(part["control"].isin(["unrelated", "unrelated-moving", "camera"]).all())
 
 
 def filter_table(pairs: pd.DataFrame, threshold: float, variant: str, interval: dict) -> pd.DataFrame:
@@ -95,18 +101,22 @@ def _memorization_row(model, corpus, kind, verdicts, kinds, interval) -> dict:
     mask = np.ones(len(kinds), bool) if kind == "all" else (kinds == kind).to_numpy()
     content, motion, plain = (verdicts[name][mask] for name in ("content", "motion", "unfiltered"))
     total, usable = len(content), int((content["n_ok"] > 0).sum())
-    shares = [
-        share_interval(int(table["memorised"].sum()), total, interval["level"], interval["method"])
-        for table in (content, motion)
-    ]
-    return {
-        "model": model, "corpus": corpus, "kind": kind, "n_prompts": total, "n_ok": usable, "n_failed": total - usable,
-        "content_share": shares[0].value, "content_low": shares[0].low, "content_high": shares[0].high,
-        "motion_share": shares[1].value, "motion_low": shares[1].low, "motion_high": shares[1].high,
-        "motion_share_unfiltered": float(plain["memorised"].mean()) if total else np.nan,
-        "mean_top_gsscd": float(content["value"].mean()), "mean_top_ofs": float(motion["value"].mean()),
-        "content_share_samples": float(content["share"].mean()), "motion_share_samples": float(motion["share"].mean()),
-    }  # fmt: skip
+    row = {"model": model, "corpus": corpus, "kind": kind, "n_prompts": total, "n_ok": usable, "n_failed": total - usable}
+    for name, table in (("content", content), ("motion", motion)):
+        row |= _share_columns(name, int(table["memorised"].sum()), total, bool(table["defined"].any()), interval)
+    row["motion_share_unfiltered"] = float(plain["memorised"].mean()) if plain["defined"].any() else np.nan
+    return row | {
+        "mean_top_gsscd": float(content["value"].mean()),
+        "mean_top_ofs": float(motion["value"].mean()),
+        "content_share_samples": float(content["share"].mean()) if content["defined"].any() else np.nan,
+        "motion_share_samples": float(motion["share"].mean()) if motion["defined"].any() else np.nan,
+    }
+
+
+def _share_columns(name: str, found: int, total: int, defined: bool, interval: dict) -> dict:
+    """Share and interval; n/a where nothing could be scored: no clip is ok, or none is long enough for motion."""
+    share = share_interval(found if defined else 0, total if defined else 0, interval["level"], interval["method"])
+    return {f"{name}_share": share.value, f"{name}_low": share.low, f"{name}_high": share.high}
 
 
 def real_rows(corpus: str, clips: pd.DataFrame, scores: pd.DataFrame, interval: dict) -> list[dict]:
@@ -116,9 +126,8 @@ def real_rows(corpus: str, clips: pd.DataFrame, scores: pd.DataFrame, interval: 
     row |= {"n_ok": int((held["status"] == "ok").sum()), "n_failed": int((held["status"] != "ok").sum())}
     for name, metric in (("content", "gsscd"), ("motion", "ofs_k")):
         found = int(scores[(scores["metric"] == metric)]["verdict"].sum())
-        share = share_interval(found, len(held), interval["level"], interval["method"])
-        row |= {f"{name}_share": share.value, f"{name}_low": share.low, f"{name}_high": share.high}
-        row[f"{name}_share_samples"] = share.value
+        row |= _share_columns(name, found, len(held), bool((scores["metric"] == metric).any()), interval)
+        row[f"{name}_share_samples"] = row[f"{name}_share"]
     plain = scores[scores["metric"] == "ofs_k_unfiltered"]["verdict"]
     row["motion_share_unfiltered"] = float(plain.sum() / len(held)) if len(held) else np.nan
     row["mean_top_gsscd"] = float(scores[scores["metric"] == "gsscd"]["value"].mean())

@@ -46,6 +46,8 @@ def content_values(pairs: pd.DataFrame, vectors: dict[str, np.ndarray], preset: 
         vectors: clip id -> descriptors [T, d].
     """
     chosen = pairs[pairs["control"] != "unrelated-moving"]
+    if not len(chosen):
+        return _empty()
     names = sorted(set(chosen["first"]) | set(chosen["second"]))
     stacked = check_descriptors(np.concatenate([vectors[name] for name in names]), "validation")
     starts = np.cumsum([0] + [len(vectors[name]) for name in names])[:-1]
@@ -59,6 +61,10 @@ def content_values(pairs: pd.DataFrame, vectors: dict[str, np.ndarray], preset: 
         for metric, values in (("gsscd", best[first, second]), ("vsscd", baseline))
     ]
     return pd.concat(tables, ignore_index=True)[COLUMNS]
+
+
+def _empty() -> pd.DataFrame:
+    return pd.DataFrame(columns=COLUMNS).astype({"value": float})
 
 
 def partial_filter(rule: NaturalMotionFilter, parts: str) -> NaturalMotionFilter:
@@ -82,6 +88,8 @@ def motion_values(pairs: pd.DataFrame, flows: list[ClipFeatures], rule: NaturalM
     names = [name for name in names if name in owner]
     place = {name: index for index, name in enumerate(names)}
     chosen = pairs[pairs["first"].isin(place) & pairs["second"].isin(place)]
+    if not len(chosen):
+        return _empty()
     first, second = chosen["first"].map(place).to_numpy(), chosen["second"].map(place).to_numpy()
     tables = []
     for cosine, parts in product(COSINES, FILTERS):

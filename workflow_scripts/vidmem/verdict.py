@@ -50,7 +50,7 @@ def audit_verdict(
             "vidmem": __version__,
             "seed": config["seed"],
             "config_sha256": hash_text(json.dumps(config, sort_keys=True)),
-            "corpus_sha256": hash_text(*sorted(f"{row.Index} {row.count} {row.status}" for row in training.itertuples())),
+            "corpus_sha256": hash_text(*sorted(_identity(row) for row in training.itertuples())),
             "descriptor_preset": config["descriptors"]["preset"],
             "flow_estimator": config["flow"]["estimator"],
         },
@@ -89,6 +89,11 @@ def _kind_verdict(kind: str, row: pd.Series, scores, metric: str, clips, trainin
             for match in worst.itertuples()
         ],
     }  # fmt: skip
+
+
+def _identity(row) -> str:
+    """What of a training clip changes the audit."""
+    return hash_text(row.Index, row.caption, row.split, row.copies, row.count, row.information, row.status, row.provenance)
 
 
 def _number(value: float) -> float | None:

@@ -2,7 +2,7 @@
 
 from .decode import Footage, read_image, read_video
 from .frames import fit_frames, frame_information
-from .listing import Item, list_source
+from .listing import Item, list_corpus, list_source
 from .reading import ClipRecord, read_item
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Item",
     "fit_frames",
     "frame_information",
+    "list_corpus",
     "list_source",
     "read_image",
     "read_item",

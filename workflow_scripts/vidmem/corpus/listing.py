@@ -54,7 +54,13 @@ def list_source(source: dict) -> list[Item]:
         VidmemError: the folder or the list is not there, or the list has wrong columns or values.
     """
     readers = {"folder": _list_folder, "images": _list_folder, "list": _list_csv, "gameplay": _list_csv}
-    return _mark_repeats(list(readers[source["kind"]](source)))
+    return list(readers[source["kind"]](source))
+
+
+def list_corpus(sources: list[dict]) -> list[tuple[dict, Item]]:
+    """Items of all sources with their source; what is listed twice is marked."""
+    pairs = [(source, item) for source in sources for item in list_source(source)]
+    return list(zip([source for source, _ in pairs], _mark_repeats([item for _, item in pairs])))
 
 
 def _list_folder(source: dict) -> Iterator[Item]:
@@ -112,9 +118,7 @@ def _item(
     crop: tuple | None = None,
 ) -> Item:
     stem = slug(Path(name).stem.lower().replace("_", "-"))
-    plain = source["kind"] == "gameplay" or not (start or crop or "/" in name or "#" in name)
-    plain = plain and Path(name).suffix in ("", ".png", ".mp4")
-    identity = stem if plain else f"{stem}-{hash_text(name, start, crop)[:8]}"
+    identity = stem if source["kind"] == "gameplay" else f"{stem}-{hash_text(name, start, crop)[:8]}"
     copies = 0 if split == "heldout" else 1
     return Item(
         f"{source['name']}-{identity}", source["name"], source["kind"], locator, caption, split, copies, start, crop, problem

@@ -55,21 +55,27 @@ def read_item(item: Item, frames: int, size: tuple[int, int], fps: float, fit: s
         information = frame_information(pictures)
         if information < min_information:
             raise ClipError("skipped", f"information {information:.2f} bits, below {min_information:g}")
-    except ClipError as error:
+    except Exception as error:  # decoders raise anything on damaged files; the others go on
+        known = error if isinstance(error, ClipError) else ClipError("undecodable", f"{type(error).__name__}: {_line(error)}")
         nothing = np.zeros((0, *size, 3), np.uint8)
-        return ClipRecord(nothing, 0.0, 0.0, error.status, error.reason)
+        return ClipRecord(nothing, 0.0, 0.0, known.status, known.reason)
     return ClipRecord(pictures, footage.fps, information, "ok", footage.reason)
 
 
 def _read(item: Item, frames: int, fps: float) -> Footage:
     if item.kind == "gameplay":
         return Footage(*record_game(item.path, frames, max(1, round(FRAMES_PER_SECOND / fps))))
-    path, _, index = item.path.partition("#")
-    if index:
-        return _read_stack(Path(path), index)
+    stack, found, index = item.path.rpartition(".npy#")
+    if found:
+        return _read_stack(Path(stack + ".npy"), index)
+    path = item.path
     if Path(path).suffix.lower() in IMAGE_SUFFIXES:
         return read_image(Path(path))
     return read_video(Path(path), frames, fps, item.start_s)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:160] or "no message"
 
 
 def _read_stack(path: Path, index: str) -> Footage:

@@ -79,7 +79,8 @@ class PipelineAdapter:
         self.pipeline = load_pipeline(spec).to(device)
         self.pipeline.set_progress_bar_config(disable=True)
         self.accepted = set(signature(type(self.pipeline).__call__).parameters)
-        self.batch = spec.batch
+        self.denoiser = self._find_denoiser()
+        self.batch, self._warned = spec.batch, False
 
     @property
     def prompted(self) -> bool:
@@ -91,11 +92,16 @@ class PipelineAdapter:
 
         A sample's noise depends on (seed, prompt id, sample number) alone.
         """
+        if not self.prompted and any(request.prompt for request in requests):
+            hint = "set unconditional to a number of clips"
+            raise VidmemError("a pipeline that takes prompts", self.spec.pipeline, "models.<name>.pipeline", hint)
         first = 0
         while first < len(requests):
             part = list(requests[first : first + self.batch])
             try:
                 samples = self._call(part)
+            except VidmemError:
+                raise  # a setting that no request can satisfy
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
                 if not _out_of_memory(error):
                     samples = self._one_by_one(part, error)
@@ -132,10 +138,15 @@ class PipelineAdapter:
         return Sample(request, np.zeros((0, *self.spec.size, 3), np.uint8), "failed", reason)
 
     def _call(self, part: list[Request]) -> list[Sample]:
-        recorder = GuidanceRecorder(self._denoiser(), len(part))
+        recorder = GuidanceRecorder(self.denoiser, len(part))
         with recorder, torch.inference_mode():
             output = self.pipeline(**self._arguments(part))
         videos = as_frames(output)
+        if tuple(videos.shape[2:4]) != tuple(self.spec.size):
+            raise VidmemError(f"frames of size {tuple(self.spec.size)}", videos.shape[2:4], "models.<name>.size")
+        if not recorder.steps and self.prompted and self.spec.guidance > 1 and not self._warned:
+            self._warned = True
+            LOGGER.warning("%s: no batched guidance pass seen, no guidance recorded", self.spec.pipeline)
         samples = []
         for index, (request, video) in enumerate(zip(part, videos, strict=True)):
             guidance = [{name: value[index].cpu().numpy() for name, value in step.items()} for step in recorder.steps]
@@ -145,7 +156,7 @@ class PipelineAdapter:
                 samples.append(Sample(request, np.round(np.clip(video, 0, 1) * 255).astype(np.uint8), guidance=guidance))
         return samples
 
-    def _denoiser(self) -> torch.nn.Module:
+    def _find_denoiser(self) -> torch.nn.Module:
         for name in ("unet", "transformer"):
             if getattr(self.pipeline, name, None) is not None:
                 return getattr(self.pipeline, name)

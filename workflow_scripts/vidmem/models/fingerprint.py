@@ -14,5 +14,7 @@ def model_fingerprint(path: Path) -> dict[str, str]:
     if not (path / "model_index.json").is_file():
         raise VidmemError("a saved pipeline (model_index.json)", "none", str(path))
     json.loads((path / "model_index.json").read_text(encoding="utf-8"))
-    files = sorted(file for file in path.rglob("*") if file.is_file() and file.suffix in (".json", ".safetensors", ".txt"))
+    every = (file for file in path.rglob("*") if file.is_file())
+    # Components lie in folders; beside model_index.json there are cards and logs, which decide nothing.
+    files = sorted(file for file in every if file.parent != path or file.suffix == ".py" or file.name == "model_index.json")
     return {file.relative_to(path).as_posix(): hash_file(file) for file in files}

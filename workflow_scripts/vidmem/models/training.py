@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from ..errors import VidmemError
 from ..seeding import torch_stream
+from ..store import hash_text, write_atomic
 
 Progress = Callable[[int, float], None]
 
@@ -90,6 +91,15 @@ class DiffusionTrainer:
         self.optimiser = torch.optim.AdamW(weights, lr=plan.rate, betas=(0.9, 0.99), weight_decay=0.0)
         self.step, self.seconds, self.losses = 0, 0.0, []
 
+    def _identity(self) -> str:
+        """Digest of the data and of the plan, without its length: a run may be prolonged, not changed."""
+        from dataclasses import asdict
+
+        plan = {name: value for name, value in asdict(self.plan).items() if name not in ("steps", "checkpoint_every")}
+        data = self.data
+        tensors = [hash_text(part.contiguous().cpu().numpy().tobytes().hex()) for part in (data.clips, data.images)]
+        return hash_text(plan, *tensors, data.captions, list(data.copies), data.image_captions, list(data.image_copies))
+
     def _parameters(self) -> Iterator[tuple[str, torch.nn.Parameter]]:
         for network, module in self.networks.items():
             for name, value in module.named_parameters():
@@ -158,21 +168,21 @@ class DiffusionTrainer:
 
     def save(self, path: Path | str) -> None:
         """Write everything a resumed run needs, whole or not at all."""
-        from ..store import write_atomic
-
         state = {
             "weights": {name: value.detach() for name, value in self._parameters()},
             "average": self.average,
             "optimiser": self.optimiser.state_dict(),
-            "counters": {"step": self.step, "seconds": self.seconds, "losses": self.losses, "seed": self.plan.seed},
+            "counters": {"step": self.step, "seconds": self.seconds, "losses": self.losses, "identity": self._identity()},
         }
         write_atomic(path, lambda file: torch.save(state, file))
 
     def load(self, path: Path | str) -> None:
         """Resume from a checkpoint this class wrote."""
         state = torch.load(path, weights_only=True, map_location=self.device)
-        if state["counters"]["seed"] != self.plan.seed or set(state["weights"]) != set(self.average):
-            raise VidmemError("a checkpoint of this run", "one of another seed or architecture", str(path), "delete it")
+        shapes = {name: value.shape for name, value in state["weights"].items()}
+        same = shapes == {name: value.shape for name, value in self.average.items()}
+        if not same or state["counters"]["identity"] != self._identity():
+            raise VidmemError("a checkpoint of this run", "one of other data, plan or architecture", str(path), "delete it")
         for name, value in self._parameters():
             value.data.copy_(state["weights"][name])
         self.average = state["average"]
