@@ -28,7 +28,7 @@ def corpus(weights):
                 source.get("fit", "crop"),
             )
             assert record.status == "ok", (item.clip_id, record.reason)
-            vectors = np.concatenate(list(describe_frames(record.frames[::3], encode, preset)))
+            vectors = np.concatenate(list(describe_frames(record.frames, encode, preset)))
             rows.append((item.clip_id, item.split, item.copies, record.information, vectors))
     return pd.DataFrame(rows, columns=["clip_id", "split", "copies", "information", "vectors"])
 

@@ -70,7 +70,7 @@ def test_training_makes_models_the_audit_can_load(project, run):
     (folder / "tests/config/smoke.yaml").write_text(trained)
     run(folder, "--cores", "2", "results/smoke/data/generated-tiny-text/0.clips.parquet", *SMOKE)
     clips = pd.read_parquet(folder / "results/smoke/data/generated-tiny-text/0.clips.parquet")
-    assert (clips["status"] == "ok").sum() == 7
+    assert (clips["status"] == "ok").sum() == 9
 
 
 def test_clips_generated_elsewhere_are_audited(smoke, project, run):

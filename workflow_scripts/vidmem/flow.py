@@ -20,6 +20,7 @@ Estimator = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 ESTIMATORS = ("dis", "raft-small", "raft-large")
 SMALLEST_SIDE = 128
+_LIBRARIES: list = []
 
 
 def load_estimator(name: str, weights: Path | str | None = None, device: str = "cpu") -> Estimator:
@@ -75,7 +76,9 @@ def _raft_network(name: str):
     # A CPU build of torch beside torchvision lacks its compiled operators; declaring their schemas lets it import.
     for schema in ("nms(Tensor dets, Tensor scores, float threshold) -> Tensor", "qnms(Tensor d, Tensor s, float t) -> Tensor"):
         try:
-            torch.library.Library("torchvision", "FRAGMENT").define(schema)
+            library = torch.library.Library("torchvision", "FRAGMENT")
+            library.define(schema)
+            _LIBRARIES.append(library)  # its operators go when it does
         except RuntimeError:
             pass  # the operators are there
     try:
