@@ -14,6 +14,9 @@ import numpy as np
 from .errors import VidmemError
 
 
+TILE = 4096  # reference rows multiplied at once: the products of a thousand queries then stay in a processor's cache
+
+
 class TopK(NamedTuple):
     """scores float32 [Q, k], descending, and rows int64 [Q, k]; -inf and -1 where there are fewer references."""
 
@@ -36,12 +39,15 @@ def search_exact(queries: np.ndarray, blocks: Iterable[np.ndarray], k: int) -> T
         raise VidmemError("k >= 1", k, "search_exact")
     queries = np.ascontiguousarray(queries, dtype=np.float32)
     best = TopK(np.full((len(queries), k), -np.inf, np.float32), np.full((len(queries), k), -1, np.int64))
-    first = 0
+    # One buffer for all products: fresh pages for every block cost as much as the products themselves.
+    buffer, first = np.empty(len(queries) * TILE, np.float32), 0
     for block in blocks:
         if block.shape[1] != queries.shape[1]:
             raise VidmemError(f"references of length {queries.shape[1]}", block.shape, "search_exact", "mixed presets?")
-        products = queries @ np.asarray(block, dtype=np.float32).T
-        best = _merge(best, _top_of_block(products, k, first))
+        for start in range(0, len(block), TILE):
+            tile = np.asarray(block[start : start + TILE], dtype=np.float32)
+            products = np.matmul(queries, tile.T, out=buffer[: len(queries) * len(tile)].reshape(len(queries), len(tile)))
+            best = _merge(best, _top_of_block(products, k, first + start))
         first += len(block)
     return best
 
