@@ -13,7 +13,6 @@ import numpy as np
 
 from .errors import VidmemError
 
-
 TILE = 4096  # reference rows multiplied at once: the products of a thousand queries then stay in a processor's cache
 
 
