@@ -181,7 +181,7 @@ class DiffusionTrainer:
         state = torch.load(path, weights_only=True, map_location=self.device)
         shapes = {name: value.shape for name, value in state["weights"].items()}
         same = shapes == {name: value.shape for name, value in self.average.items()}
-        if not same or state["counters"]["identity"] != self._identity():
+        if not same or state["counters"].get("identity") != self._identity():
             raise VidmemError("a checkpoint of this run", "one of other data, plan or architecture", str(path), "delete it")
         for name, value in self._parameters():
             value.data.copy_(state["weights"][name])
