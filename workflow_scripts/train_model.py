@@ -27,7 +27,7 @@ def train_model(
     clips, data = load_training_set(inputs, vae, images=kind == "text-to-video")
     captions = data.captions + data.image_captions
     pipeline = build_pipeline(kind, vae, captions, size[0] // vae.config.patch, plan)
-    names = ("steps", "batch", "rate", "image_every", "image_batch", "checkpoint_every")
+    names = ("steps", "batch", "rate", "image_every", "checkpoint_every")
     settings = training.DiffusionPlan(**{name: plan[name] for name in names}, seed=seed)
     trainer = training.DiffusionTrainer(pipeline, data, settings, device)
     with tqdm(total=plan["steps"], desc=f"train {kind}", unit="step", disable=None) as bar:

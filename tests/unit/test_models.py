@@ -207,7 +207,7 @@ def trainer_of(steps, seed=0, kind="text-to-video"):
     vae = PatchAutoencoder.untrained(8, 8)
     vae.fit_components(torch.rand(8, 3, 32, 32) * 2 - 1)
     size = {"widths": (16, 32), "text_width": 32, "text_layers": 1, "vocabulary": 600}
-    plan = DiffusionPlan(steps=steps, batch=2, image_every=3, image_batch=2, checkpoint_every=2, seed=seed)
+    plan = DiffusionPlan(steps=steps, batch=2, image_every=3, checkpoint_every=2, seed=seed)
     return DiffusionTrainer(build_pipeline(kind, vae, ["a clip"], 4, size), training_set(), plan)
 
 

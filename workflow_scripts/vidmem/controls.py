@@ -80,8 +80,10 @@ def reencode(frames: np.ndarray, crf: int) -> np.ndarray:
     even = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mp4") as container:
-        # One thread: x264's slices depend on the number of threads, and the result must not.
-        stream = container.add_stream("libx264", rate=10, options={"crf": str(crf), "threads": "1"})
+        # One thread: x264's slices depend on the number of threads, and the result must not. No lookahead: on frames
+        # this narrow it reads memory nobody wrote, and its choices differ from call to call.
+        options = {"crf": str(crf), "threads": "1", "x264-params": "sync-lookahead=0:rc-lookahead=0"}
+        stream = container.add_stream("libx264", rate=10, options=options)
         stream.height, stream.width, stream.pix_fmt = even.shape[1], even.shape[2], "yuv420p"
         for frame in even:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
