@@ -29,11 +29,13 @@ rule tabulate_corpus:
     output:
         status=report(
             "results/{run}/tables/corpus_status.csv",
+            caption="report/corpus_status.rst",
             category="Tables",
             labels={"exhibit": "Corpus", "what": "clips by source, split and status"},
         ),
         motion=report(
             "results/{run}/tables/corpus_motion.csv",
+            caption="report/corpus_motion.rst",
             category="Tables",
             labels={"exhibit": "Corpus", "what": "share of windows that are static or otherwise natural"},
         ),

@@ -34,6 +34,7 @@ rule write_verdict:
     output:
         report(
             "results/{run}/verdict.json",
+            caption="report/verdict.rst",
             category="Verdict",
             labels={"exhibit": "Verdict", "what": "machine-readable: shares, thresholds, worst matches, provenance"},
         ),

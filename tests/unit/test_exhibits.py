@@ -228,3 +228,31 @@ def test_controls_are_planned_from_movers_and_pairs_are_known():
     assert len(camera_pairs(plan)) == 4
     assert len(unrelated_pairs(["a", "b", "c"], 0)) == 3
     assert len(unrelated_pairs([str(i) for i in range(50)], 0, limit=100)) == 100
+
+
+def test_verdict_quotes_the_caption_of_the_corpus_that_was_searched(tmp_path):
+    from vidmem.store import save_table
+    from vidmem.verdict import audit_verdict
+
+    corpora, clips, scores = [], [], []
+    for name in ("a", "b"):
+        row = clip_row({}, clip_id="same", set=f"corpus-{name}", caption=f"caption of {name}", copies=1, pixels=name)
+        generated = clip_row({}, clip_id="p-s0", set=f"generated-{name}", caption="a prompt", prompt_id="p")
+        match = {"clip_id": "p-s0", "metric": "gsscd", "value": 0.7, "match": "same", "query_frame": 0, "reference_frame": 0}
+        for list_, rows in ((corpora, [row]), (clips, [generated])):
+            list_.append(str(tmp_path / f"{len(list_)}-{rows[0]['set']}.parquet"))
+            save_table(list_[-1], clip_table(rows))
+        scores.append(str(tmp_path / f"scores-{name}.parquet"))
+        save_table(scores[-1], pd.DataFrame([match | {"verdict": True, "preset": f"preset of {name}", "search": "exact"}]))
+    share = {f"{kind}_{part}": 0.5 for kind in ("content", "motion") for part in ("share", "low", "high")}
+    table = pd.DataFrame([{"model": m, "kind": "all", "n_prompts": 1, "n_ok": 1, "n_failed": 0, **share} for m in "ab"])
+    table.to_csv(tmp_path / "table2.csv", index=False)
+    config = {"run": "r", "seed": 0, "shards": 1, "content": {}, "motion": {}}
+    config["models"] = {name: {"corpus": name, "path": "x"} for name in "ab"}
+    verdict = audit_verdict(tmp_path / "table2.csv", {}, scores, clips, corpora, config)
+    quoted = [verdict["models"][name]["content"]["worst"][0]["caption"] for name in "ab"]
+    assert quoted == ["caption of a", "caption of b"]
+    assert verdict["provenance"]["computed_by"] == ["preset of a", "preset of b"]
+    save_table(corpora[1], pd.read_parquet(corpora[1]).assign(pixels="other"))
+    changed = audit_verdict(tmp_path / "table2.csv", {}, scores, clips, corpora, config)
+    assert changed["provenance"]["corpus_sha256"] != verdict["provenance"]["corpus_sha256"]

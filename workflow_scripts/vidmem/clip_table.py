@@ -24,6 +24,7 @@ DEFAULTS: dict[str, Any] = {
     "count": 0,
     "fps": 0.0,
     "information": 0.0,
+    "pixels": "",
     "status": "ok",
     "reason": "",
     "provenance": "{}",

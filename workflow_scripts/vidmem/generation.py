@@ -14,7 +14,7 @@ from .corpus.frames import frame_information
 from .logs import progress
 from .models.adapter import PipelineAdapter, Request, Sample
 from .seeding import seed_of
-from .store import hash_text, save_array, save_json, save_table
+from .store import hash_frames, hash_text, save_array, save_json, save_table
 
 
 def requests_of(prompts: pd.DataFrame, samples: int) -> list[Request]:
@@ -87,6 +87,7 @@ def sample_row(sample: Sample, prompt, model: str, first: int, fps: float, seed:
         count=len(sample.frames),
         fps=float(fps),
         information=frame_information(np.asarray(sample.frames)) if len(sample.frames) else 0.0,
+        pixels=hash_frames(np.asarray(sample.frames)),
         status=sample.status,
         reason=sample.reason,
         **_prompt_fields(prompt, model),

@@ -153,6 +153,15 @@ def hash_file(path: Path | str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def hash_frames(frames: np.ndarray) -> str:
+    """First sixteen hexadecimal digits of the SHA-256 of a clip's shape and pixels; '' for no frames."""
+    if not len(frames):
+        return ""
+    digest = hashlib.sha256(str(frames.shape).encode())
+    digest.update(np.ascontiguousarray(frames).tobytes())
+    return digest.hexdigest()[:16]
+
+
 def hash_text(*parts: object) -> str:
     """SHA-256 of values joined by a unit separator, as hexadecimal digits."""
     return hashlib.sha256("\x1f".join(str(part) for part in parts).encode()).hexdigest()

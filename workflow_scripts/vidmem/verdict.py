@@ -12,6 +12,7 @@ import yaml
 
 from . import __version__
 from .errors import VidmemError
+from .sources import code_commit
 from .store import hash_text, load_table, load_tables
 
 WORST = 10
@@ -36,23 +37,26 @@ def audit_verdict(
         config: completed configuration.
     """
     shares = pd.read_csv(table)
-    training = load_tables(corpus).drop_duplicates("clip_id").set_index("clip_id")
+    training = load_tables(corpus)
     models = {}
+    computed_by: set[str] = set()
     for place, (name, path) in enumerate(zip(config["models"], scores, strict=True)):
         own = load_tables(clips[place * config["shards"] : (place + 1) * config["shards"]])
         files = json.loads(Path(fingerprints[name]).read_text()) if name in fingerprints else None
-        models[name] = _model_verdict(name, shares, load_table(path), own, training, config, files)
+        own_scores, members = load_table(path), training[training["set"] == f"corpus-{config['models'][name]['corpus']}"]
+        models[name] = _model_verdict(name, shares, own_scores, own, members.set_index("clip_id"), config, files)
+        computed_by |= set(own_scores["preset"])
     return {
         "format": 1,
         "run": config["run"],
         "models": models,
         "provenance": {
             "vidmem": __version__,
+            "commit": code_commit(Path(__file__).parent),
             "seed": config["seed"],
             "config_sha256": hash_text(json.dumps(config, sort_keys=True)),
-            "corpus_sha256": hash_text(*sorted(_identity(row) for row in training.itertuples())),
-            "descriptor_preset": config["descriptors"]["preset"],
-            "flow_estimator": config["flow"]["estimator"],
+            "corpus_sha256": _digest(training),
+            "computed_by": sorted(computed_by - {""}),
         },
     }
 
@@ -65,6 +69,7 @@ def _model_verdict(name: str, shares: pd.DataFrame, scores: pd.DataFrame, clips,
         "n_failed": int(rows["n_failed"]),
         "content": _kind_verdict("content", rows, scores, "gsscd", clips, training, config["content"]),
         "motion": _kind_verdict("motion", rows, scores, "ofs_k", clips, training, config["motion"]),
+        "generated_sha256": _digest(clips),
         "model": files or {"path": config["models"][name]["path"], "revision": None, "files": {}},
     }
 
@@ -91,9 +96,10 @@ def _kind_verdict(kind: str, row: pd.Series, scores, metric: str, clips, trainin
     }  # fmt: skip
 
 
-def _identity(row) -> str:
-    """What of a training clip changes the audit."""
-    return hash_text(row.Index, row.caption, row.split, row.copies, row.count, row.information, row.status, row.provenance)
+def _digest(clips: pd.DataFrame) -> str:
+    """Digest of what of a set of clips changes the audit, pixels included, whatever the shards."""
+    columns = ["set", "clip_id", "caption", "split", "copies", "count", "pixels", "information", "status"]
+    return hash_text(*sorted("\x1e".join(map(str, row)) for row in clips[columns].itertuples(index=False)))
 
 
 def _number(value: float) -> float | None:

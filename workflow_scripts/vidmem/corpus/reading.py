@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import ClipError
+from ..store import hash_frames
 from .decode import IMAGE_SUFFIXES, Footage, check_file, read_image, read_video
 from .frames import crop_fraction, fit_frames, frame_information
 from .gameplay import FRAMES_PER_SECOND, record_game
@@ -30,6 +31,7 @@ class ClipRecord:
             "count": len(self.frames),
             "fps": float(self.fps),
             "information": self.information,
+            "pixels": hash_frames(self.frames),
             "status": self.status,
             "reason": self.reason,
         }
