@@ -1,0 +1,368 @@
+"""InvMM: the objective, the weight's schedule, the acceptance test, and the engine against a loop written from the procedure."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDIMPipeline, DDIMScheduler, FlowMatchEulerDiscreteScheduler, TextToVideoSDPipeline, UNet2DModel
+
+from vidmem.errors import VidmemError
+from vidmem.inversion import (
+    AcceptanceRule,
+    AdaptiveWeights,
+    Conditioning,
+    DiffusionPath,
+    FlowPath,
+    InversionPlan,
+    Inverter,
+    InvertibleModel,
+    Target,
+    WeightRule,
+    accept,
+    divergence,
+    nats_per_image,
+    path_of,
+)
+from vidmem.seeding import seed_of
+
+RULE = WeightRule(check_every=5, delta=1e-2, window=8)
+PLAN = InversionPlan(RULE, AcceptanceRule(4), steps=15, batch=3, sampler_steps=3)
+
+
+def describe(frames):
+    """Stand-in for SSCD: centred pixels, unit norm."""
+    flat = np.asarray(frames, np.float32).reshape(len(frames), -1)
+    flat = flat - flat.mean(1, keepdims=True)
+    return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
+
+
+def pictures(count, stream, side=8):
+    return [Target(f"image {i}", stream.integers(0, 256, (1, side, side, 3), dtype=np.uint8)) for i in range(count)]
+
+
+class Oracle(torch.nn.Module):
+    """Optimal denoiser of a training set of one picture: it always predicts that picture."""
+
+    class config:
+        in_channels, sample_size = 3, 8
+
+    def __init__(self, picture):
+        super().__init__()
+        self.register_parameter("picture", torch.nn.Parameter(torch.from_numpy(picture).permute(2, 0, 1) / 127.5 - 1))
+
+    def forward(self, sample, timestep):
+        from diffusers.utils import BaseOutput
+
+        return BaseOutput(sample=self.picture.expand(len(sample), -1, -1, -1))
+
+
+class OraclePipeline:
+    def __init__(self, picture, prediction="sample"):
+        self.unet, self.scheduler = Oracle(picture), DDIMScheduler(prediction_type=prediction, rescale_betas_zero_snr=True)
+        self.components = {"unet": self.unet, "scheduler": self.scheduler}
+
+
+@pytest.fixture(scope="module")
+def pixel_pipeline():
+    torch.manual_seed(0)
+    unet = UNet2DModel(
+        sample_size=8, block_out_channels=(16, 32), layers_per_block=1, norm_num_groups=8,
+        down_block_types=("DownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "UpBlock2D"),
+    )  # fmt: skip
+    return DDIMPipeline(unet, DDIMScheduler(clip_sample=False))
+
+
+@pytest.fixture
+def video_pipeline(tiny_pipeline):
+    return TextToVideoSDPipeline.from_pretrained(tiny_pipeline)
+
+
+def test_divergence_is_that_of_torch(stream):
+    mean, log_variance = (torch.from_numpy(stream.normal(size=(3, 2, 4))) for _ in range(2))
+    parts = divergence(mean, log_variance)
+    normal = torch.distributions.Normal
+    exact = torch.distributions.kl_divergence(normal(mean, (log_variance / 2).exp()), normal(0.0, 1.0)).mean((1, 2))
+    assert torch.allclose(sum(parts), exact)
+    assert all((part >= 0).all() for part in parts)
+    assert nats_per_image(float(exact[0]), 8) == pytest.approx(8 * float(exact[0]))
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
+def test_a_perfect_output_denoises_exactly(prediction, stream):
+    path = DiffusionPath(torch.linspace(0.99, 0.01, 10), prediction)
+    clean, noise = (torch.from_numpy(stream.normal(size=(10, 3, 4)).astype(np.float32)) for _ in range(2))
+    times = torch.arange(10)
+    alpha = path.alphas[:, None, None]
+    output = {"epsilon": noise, "sample": clean, "v_prediction": alpha.sqrt() * noise - (1 - alpha).sqrt() * clean}[prediction]
+    assert torch.allclose(path.denoised(path.mix(clean, noise, times), output, times), clean, atol=1e-5)
+
+
+def test_the_official_epsilon_weight():
+    """The loss is the error of epsilon times (1 - alpha) / alpha: 24,780 at the last time of the DDPM schedule."""
+    path = path_of(DDIMScheduler(clip_sample=False))
+    times, clean, noise = torch.tensor([999]), torch.zeros(1, 4), torch.ones(1, 4)
+    noisy = path.mix(clean, noise, times)
+    assert float(path.denoised(noisy, noise + 1, times).square().mean()) == pytest.approx(24_780, rel=0.01)
+
+
+def test_flow_denoises_exactly_and_shifts_its_times(stream):
+    path = path_of(FlowMatchEulerDiscreteScheduler(shift=3.0))
+    assert path == FlowPath(3.0, 1000.0)
+    clean, noise = (torch.from_numpy(stream.normal(size=(6, 4)).astype(np.float32)) for _ in range(2))
+    times = path.draw(6, torch.Generator().manual_seed(0))
+    assert torch.allclose(path.denoised(path.mix(clean, noise, times), noise - clean, times), clean, atol=1e-5)
+    levels = path.draw(100_000, torch.Generator().manual_seed(1))
+    assert float(levels.median()) == pytest.approx(3 * 0.5 / 2, abs=0.01)  # the median of s is 1/2
+
+
+def test_weights_follow_the_table_written_by_hand():
+    """C = 2, delta 0.5, ksi 0.1, a window of three; two images with losses of their own."""
+    weights = AdaptiveWeights(WeightRule(2, 0.5, stall=0.1, window=3), 2)
+    losses = [(4.0, 1.0), (2.0, 1.0), (1.0, 1.0), (1.0, 1.0), (1.0, 1.0), (1.0, 1.0)]
+    # First image: means at the checks 3, then (2 + 1 + 1) / 3 = 1.33 (fell), then 1 (fell). Second: 1, 1, 1 (stalls).
+    expected = [(1.5, 1.5), (2.0, 2.0), (2.5, 2.5), (3.0, 1.25), (3.5, 1.75), (4.0, 0.875)]
+    for step, (loss, wanted) in enumerate(zip(losses, expected)):
+        weights.advance(torch.tensor(loss), check=step % 2 == 1)
+        assert weights.value.tolist() == pytest.approx(list(wanted)), step
+
+
+def test_staged_acceptance_is_the_full_test_on_the_same_noises(stream):
+    rule = AcceptanceRule(8, 0.5, (1.0, 3.0, 5.0))
+    table = stream.uniform(0.4, 1.0, (40, 8, 3))
+    table[:10] = 0.9
+    table[3, 6, 1] = np.nan
+    asked = []
+
+    def look_up(image, noise, scale):
+        asked.append(len(image))
+        return table[image, noise, scale]
+
+    staged, sampled = accept(look_up, 40, rule), sum(asked)
+    full = accept(look_up, 40, rule, staged=False)
+    assert (staged.passed == full.passed).all()
+    assert 0 < staged.passed.sum() < 40
+    assert np.allclose(staged.similarity[staged.passed], full.similarity[full.passed])
+    assert (staged.similarity >= full.similarity).all()
+    assert sampled < 40 * 8 * 3
+    assert staged.calls.sum() == 2 * sampled
+    assert accept(lambda *indices: np.zeros(len(indices[0])), 5, rule).calls.tolist() == [6] * 5
+
+
+def test_the_only_training_picture_passes_at_the_first_check_with_no_divergence(stream):
+    target = pictures(1, stream)[0]
+    model = InvertibleModel(OraclePipeline(target.frames[0]))
+    plan = replace(PLAN, acceptance=AcceptanceRule(8), steps=50)
+    own, other = Inverter(model, plan, describe, 0).run([target, pictures(2, stream)[1]])
+    assert (own.status, own.steps, own.best_similarity) == ("replicated", 5, pytest.approx(1, abs=1e-3))
+    assert 0 <= own.score < 1e-3
+    assert (other.status, other.score, other.steps) == ("not_replicated", math.inf, 50)
+    assert other.best_similarity < 0.5
+    assert own.network_calls == 5 * 3 + 8 * 3
+    assert other.network_calls == 50 * 3 + 10 * 1 * 3  # one sample a check, then dropped
+
+
+def slow_inversion(pipeline, target, plan, seed):
+    """One image, written from the published procedure: torch's Adam, a list for the window, floats for the weight."""
+    rule, scheduler, checks = plan.weights, pipeline.scheduler, 0
+    clean = torch.from_numpy(target.frames).permute(0, 3, 1, 2) / 127.5 - 1
+    mean, log_variance = (torch.zeros_like(clean).requires_grad_() for _ in range(2))
+    adam = torch.optim.Adam([mean, log_variance], lr=plan.rate)
+    weight, previous, window, weights = 1.0, math.inf, [], []
+    for step in range(plan.steps):
+        if step % rule.check_every == 0:
+            generator = torch.Generator().manual_seed(seed_of("inversion", seed, target.image_id, "steps", checks))
+            checks += 1
+        noise = torch.randn(plan.batch, *clean.shape[1:], generator=generator)
+        times = torch.randint(1000, (plan.batch,), generator=generator)
+        start = mean + (log_variance / 2).exp() * noise
+        noisy = scheduler.add_noise(clean.expand_as(start), start, times)
+        alpha = scheduler.alphas_cumprod[times][:, None, None, None]
+        guess = (noisy - (1 - alpha).sqrt() * pipeline.unet(noisy, times).sample) / alpha.sqrt()
+        error = ((guess - clean) ** 2).mean()
+        loss = error + weight * 0.5 * (mean**2 + log_variance.exp() - log_variance - 1).mean()
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        window = [*window, float((loss if rule.monitor == "total" else error).detach())][-rule.window :]
+        if (step + 1) % rule.check_every == 0 and step > 0:
+            now = sum(window) / len(window)
+            weight = weight / 2 if previous - now < rule.stall else weight + rule.delta
+            previous = now
+        else:
+            weight += rule.delta
+        weights.append(weight)
+    return mean.detach()[0].numpy(), log_variance.detach()[0].numpy()
+
+
+@pytest.mark.parametrize("monitor", ["prediction", "total"])
+def test_engine_is_the_published_loop(pixel_pipeline, stream, monitor):
+    targets = pictures(3, stream)
+    plan = replace(PLAN, weights=replace(RULE, monitor=monitor), acceptance=AcceptanceRule(2, threshold=1.1))
+    results = Inverter(InvertibleModel(pixel_pipeline), plan, describe, seed=7, slots=3).run(targets)
+    for target, result in zip(targets, results):
+        mean, log_variance = slow_inversion(pixel_pipeline, target, plan, 7)
+        assert np.abs(result.mean - mean).max() < 2e-3
+        assert np.abs(result.log_variance - log_variance).max() < 2e-3
+        assert np.abs(mean).max() > 0.5  # it moved
+
+
+def test_a_score_does_not_depend_on_its_neighbours(pixel_pipeline, stream):
+    targets, model = pictures(4, stream), InvertibleModel(pixel_pipeline)
+    plan = replace(PLAN, acceptance=AcceptanceRule(2, threshold=0.05))  # some pass at once, some never
+    together = Inverter(model, plan, describe, 0, slots=4).run(targets)
+    refilled = Inverter(model, plan, describe, 0, slots=2).run(targets)
+    alone = [Inverter(model, plan, describe, 0, slots=1).run([target])[0] for target in targets[::-1]][::-1]
+    for first, second, third in zip(together, refilled, alone):
+        assert first.status == second.status == third.status
+        assert first.steps == second.steps == third.steps
+        assert first.network_calls == second.network_calls == third.network_calls
+        assert np.allclose(first.mean, third.mean, atol=2e-3)
+        assert np.allclose(second.mean, third.mean, atol=2e-3)
+    assert not np.allclose(Inverter(model, plan, describe, 1).run(targets[:1])[0].mean, together[0].mean, atol=2e-3)
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("kill_after", [1, 2, 4])
+def test_killed_and_resumed_is_uninterrupted(pixel_pipeline, stream, tmp_path, kill_after):
+    targets, model = pictures(3, stream), InvertibleModel(pixel_pipeline)
+    plan, calls = replace(PLAN, acceptance=AcceptanceRule(2, threshold=0.05), refine=1), []
+
+    def die(*counts):
+        calls.append(counts)
+        if len(calls) == kill_after:
+            raise Killed
+
+    whole = Inverter(model, plan, describe, 0, slots=2).run(targets)
+    file = tmp_path / "inversion.checkpoint"
+    with pytest.raises(Killed):
+        Inverter(model, plan, describe, 0, slots=2).run(targets, file, every=1, report=die)
+    assert file.exists()
+    with pytest.raises(VidmemError, match="of this inversion"):
+        Inverter(model, plan, describe, 5, slots=2).run(targets, file)
+    again = Inverter(model, plan, describe, 0, slots=2).run(targets, file)
+    assert not file.exists()
+    for first, second in zip(whole, again):
+        assert (first.status, first.score, first.trace, first.steps) == (
+            second.status,
+            second.score,
+            second.trace,
+            second.steps,
+        )
+        assert first.network_calls == second.network_calls
+        assert np.array_equal(first.mean, second.mean)
+
+
+def test_refining_never_raises_the_score(stream):
+    target = pictures(1, stream)[0]
+    model = InvertibleModel(OraclePipeline(target.frames[0]))
+    first = Inverter(model, PLAN, describe, 0).run([target])[0]
+    refined = Inverter(model, replace(PLAN, refine=2), describe, 0).run([target])[0]
+    assert refined.score <= first.score
+    assert refined.steps == first.steps + 10
+    at_once = Inverter(model, replace(PLAN, prior_check=True), describe, 0).run([target])[0]
+    assert (at_once.steps, at_once.score) == (0, 0.0)
+
+
+def test_the_pipeline_is_given_back_as_it_was(pixel_pipeline, stream):
+    unet = pixel_pipeline.unet.train()
+    unet.conv_in.weight.requires_grad_(False)
+    before = {name: value.clone() for name, value in unet.state_dict().items()}
+    with pytest.raises(RuntimeError, match="no descriptor"):
+        Inverter(InvertibleModel(pixel_pipeline), PLAN, lambda frames: describe(frames) if len(frames) == 1 else fail(), 0).run(
+            pictures(2, stream)
+        )
+    assert unet.training
+    assert not unet.conv_in.weight.requires_grad
+    assert unet.conv_out.weight.requires_grad
+    assert all(torch.equal(value, before[name]) for name, value in unet.state_dict().items())
+    unet.conv_in.weight.requires_grad_(True)
+
+
+def fail():
+    raise RuntimeError("no descriptor")
+
+
+def clips(count, stream):
+    return [Target(f"clip {i}", stream.integers(0, 256, (2, 32, 32, 3), dtype=np.uint8), "a red ball") for i in range(count)]
+
+
+@pytest.mark.parametrize("mode", ["empty", "caption", "prompt", "embedding"])
+def test_video_is_inverted_in_every_mode(video_pipeline, stream, mode):
+    model = InvertibleModel(video_pipeline, frames=2)
+    assert model.video and model.shape == (8, 2, 4, 4)
+    plan = replace(PLAN, mode=mode, acceptance=AcceptanceRule(2, scales=(1.0, 3.0)), steps=5, batch=2)
+    together = Inverter(model, plan, describe, 0, slots=2).run(clips(2, stream))
+    assert [result.mean.shape for result in together] == [(8, 2, 4, 4)] * 2
+    assert together[0].network_calls == 5 * 2 + 2 * 3 * 2  # two scales of one noise each, two passes a step
+    assert np.isfinite(together[0].mean).all()
+    assert np.abs(together[0].mean).max() > 0
+
+
+def test_similarity_of_clips_is_that_of_the_least_similar_aligned_frame(video_pipeline, stream):
+    model, seen = InvertibleModel(video_pipeline, frames=2), []
+
+    def spy(frames):
+        seen.append(np.array(frames))
+        return describe(frames)
+
+    target = clips(1, stream)[0]
+    result = Inverter(model, replace(PLAN, mode="empty", steps=5), spy, 0).run([target])[0]
+    generated = describe(seen[1])
+    assert result.trace[0] == pytest.approx((generated * describe(target.frames)).sum(1).min(), abs=1e-5)
+
+
+def test_soft_prompts_get_gradient_and_hard_ones_are_the_encoders(video_pipeline):
+    model = InvertibleModel(video_pipeline, frames=2)
+    tokens = model._tokens(["two cats"])[0, 1:-1]
+    hard = torch.nn.functional.one_hot(tokens, model.vocabulary).float()[None].requires_grad_()
+    soft = model.embed_soft(hard)["encoder_hidden_states"]
+    assert torch.allclose(
+        soft[:, : len(tokens) // 2], model.embed(["two cats"])["encoder_hidden_states"][:, : len(tokens) // 2], atol=1e-5
+    )
+    gradient = torch.autograd.grad(soft.square().sum(), hard)[0]
+    assert (gradient.abs().sum(-1) > 0).all()
+
+
+def test_bad_input_is_named_before_any_step(pixel_pipeline, video_pipeline, stream):
+    pixels, video = InvertibleModel(pixel_pipeline), InvertibleModel(video_pipeline, frames=2)
+    with pytest.raises(VidmemError, match="zero terminal SNR"):
+        path_of(DDIMScheduler(prediction_type="epsilon", rescale_betas_zero_snr=True))
+    with pytest.raises(VidmemError, match="a model for mode prompt"):
+        Conditioning(pixels, "prompt")
+    with pytest.raises(VidmemError, match="a model for mode none"):
+        Conditioning(video, "none")
+    with pytest.raises(VidmemError, match="fewer slots"):
+        Inverter(video, replace(PLAN, mode="prompt", memory=10_000), describe, 0)
+    with pytest.raises(VidmemError, match="guidance scales"):
+        Inverter(pixels, replace(PLAN, acceptance=AcceptanceRule(scales=(1.0, 2.0))), describe, 0)
+    with pytest.raises(VidmemError, match=r"a target uint8 \(1, 8, 8, 3\)"):
+        Inverter(pixels, PLAN, describe, 0).run(pictures(1, stream, side=16))
+    with pytest.raises(VidmemError, match="the same id twice"):
+        Inverter(pixels, PLAN, describe, 0).run(pictures(1, stream) * 2)
+    with pytest.raises(VidmemError, match="a scheduler class"):
+        Inverter(pixels, replace(PLAN, sampler="NoScheduler"), describe, 0).run(pictures(1, stream))
+    with pytest.raises(VidmemError, match="monitor one of"):
+        WeightRule(5, 0.1, monitor="eye")
+    broken = OraclePipeline(stream.integers(0, 256, (8, 8, 3), dtype=np.uint8))
+    broken.unet.picture.data[0, 0, 0] = math.nan
+    with pytest.raises(VidmemError, match="finite weights"):
+        InvertibleModel(broken)
+
+
+def test_divergence_is_a_status(pixel_pipeline, stream):
+    model = InvertibleModel(pixel_pipeline)
+    result = Inverter(model, replace(PLAN, rate=1e30), describe, 0).run(pictures(1, stream))[0]
+    assert (result.status, result.score) == ("diverged", math.inf)
+
+
+def test_a_clipped_gradient_still_moves_each_image_alone(pixel_pipeline, stream):
+    targets, model = pictures(2, stream), InvertibleModel(pixel_pipeline)
+    plan = replace(PLAN, gradient_clip=1e-3)
+    together = Inverter(model, plan, describe, 0, slots=2).run(targets)
+    alone = Inverter(model, plan, describe, 0, slots=1).run(targets[1:])
+    assert np.allclose(together[1].mean, alone[0].mean, atol=2e-3)

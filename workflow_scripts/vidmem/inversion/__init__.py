@@ -1,0 +1,31 @@
+"""InvMM: how far from the prior must the initial noise be for a model to reproduce a target? Low: memorised."""
+
+from .acceptance import Acceptance, AcceptanceRule, accept
+from .adapters import InvertibleModel, frozen
+from .conditioning import MODES, Conditioning
+from .engine import Inversion, InversionPlan, Inverter, Target
+from .objective import DiffusionPath, FlowPath, divergence, nats_per_image, path_of
+from .sampling import sample
+from .schedule import AdaptiveWeights, WeightRule
+
+__all__ = [
+    "MODES",
+    "Acceptance",
+    "AcceptanceRule",
+    "AdaptiveWeights",
+    "Conditioning",
+    "DiffusionPath",
+    "FlowPath",
+    "Inversion",
+    "InversionPlan",
+    "Inverter",
+    "InvertibleModel",
+    "Target",
+    "WeightRule",
+    "accept",
+    "divergence",
+    "frozen",
+    "nats_per_image",
+    "path_of",
+    "sample",
+]

@@ -1,0 +1,393 @@
+"""Inversion of many images at once: any number of them in one network batch, each with its own history.
+
+Images are independent: the losses are summed, Adam is element-wise, and every random number comes from a stream keyed by
+(seed, image id, check). A score therefore does not depend on what else is in the batch, and a run that was killed goes on
+from its last checkpoint to the same result. Nothing of a step waits for the device.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..errors import VidmemError
+from ..seeding import seed_of
+from ..store import hash_frames, hash_text, write_atomic
+from .acceptance import AcceptanceRule, accept
+from .adapters import InvertibleModel, frozen
+from .conditioning import Conditioning
+from .objective import divergence, prediction_error
+from .sampling import sample
+from .schedule import AdaptiveWeights, WeightRule
+
+Describe = Callable[[np.ndarray], np.ndarray]
+"""uint8 [M, H, W, 3] to descriptors float [M, d], unit norm."""
+
+Report = Callable[[int, int, int], None]
+"""Images done, replicated, censored."""
+
+State = dict[str, torch.Tensor]
+"""Tensors of all active images, [S, ...] each: noise and its moments, weight of the divergence, target, prompt."""
+
+
+@dataclass(frozen=True)
+class InversionPlan:
+    """How images are inverted.
+
+    Attributes:
+        weights: rule of the divergence's weight; its check_every is the C of the papers.
+        acceptance: the test.
+        steps: budget of an image.
+        batch: noises and times an image a step (B).
+        rate: of Adam.
+        sampler: scheduler class of the test; sampler_steps: its network evaluations.
+        mode: how a text-guided model is conditioned, one of MODES; part of the score's name.
+        gradient_clip: norm an image's gradient is cut to; None, as in the official code, for no cut.
+        prior_check: test once before the first step, which the official code never does.
+        refine: checks an image goes on for after its first success, in search of a lower score that still passes.
+        sample_batch: samples drawn in one network batch.
+        memory: bytes that soft prompts may take.
+    """
+
+    weights: WeightRule
+    acceptance: AcceptanceRule
+    steps: int = 2000
+    batch: int = 32
+    rate: float = 0.1
+    sampler: str = "DDIMScheduler"
+    sampler_steps: int = 50
+    mode: str = "none"
+    gradient_clip: float | None = None
+    prior_check: bool = False
+    refine: int = 0
+    sample_batch: int = 64
+    memory: int = 16 * 2**30
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is looked for: uint8 [T, H, W, 3], an image being a clip of one frame."""
+
+    image_id: str
+    frames: np.ndarray
+    caption: str = ""
+
+
+@dataclass
+class Inversion:
+    """Outcome for an image.
+
+    Attributes:
+        status: 'replicated', 'not_replicated' (within the budget) or 'diverged'.
+        score: divergence in nats per dimension of a replicated image; +inf, a censored value, otherwise.
+        mean_part, variance_part: of the divergence where the inversion ended.
+        trace: per check the similarity of Acceptance.
+        steps, network_calls, seconds: its cost; the seconds are its share of those of its batch.
+        mean, log_variance: float32 [*shape], the noise that was found.
+    """
+
+    image_id: str
+    status: str
+    score: float
+    mean_part: float
+    variance_part: float
+    trace: list[float]
+    steps: int
+    network_calls: int
+    seconds: float
+    mean: np.ndarray = field(repr=False)
+    log_variance: np.ndarray = field(repr=False)
+
+    @property
+    def best_similarity(self) -> float:
+        """Highest similarity of any check; -1 if none was made. Ranks the censored."""
+        return max(self.trace, default=-1.0)
+
+
+@dataclass
+class _Slot:
+    """History of an image being inverted, as far as the host knows it."""
+
+    target: int
+    checks: int = 0
+    trace: list[float] = field(default_factory=list)
+    calls: int = 0
+    seconds: float = 0.0
+    found: int = -1  # check of the first success
+    score: float = math.inf
+    best: tuple[torch.Tensor, torch.Tensor] | None = None  # mean and log variance of that score
+    diverged: bool = False
+
+
+class Inverter:
+    """Inverts a queue of targets, `slots` of them at a time.
+
+    Args:
+        model: adapter of a pipeline.
+        plan: how.
+        describe: descriptors of frames.
+        seed: of every random stream.
+        slots: images in one network batch, which then holds slots * batch samples.
+
+    Raises:
+        VidmemError: a mode the model cannot be conditioned in, or a prompt too large for the memory.
+    """
+
+    def __init__(self, model: InvertibleModel, plan: InversionPlan, describe: Describe, seed: int, slots: int = 4):
+        self.model, self.plan, self.describe, self.seed, self.slots = model, plan, describe, seed, slots
+        self.conditioning = Conditioning(model, plan.mode)
+        needed = self.conditioning.bytes_needed(slots, plan.batch)
+        if needed > plan.memory:
+            got = f"{needed / 2**30:.1f} GiB for {slots} prompts over {model.vocabulary} tokens"
+            raise VidmemError(
+                f"at most {plan.memory / 2**30:.1f} GiB", got, "inversion.memory", "fewer slots, or mode embedding"
+            )
+        if not model.prompted and set(plan.acceptance.scales) != {1.0}:
+            raise VidmemError("guidance scales (1.0,) for a model without a prompt", plan.acceptance.scales, "inversion.scales")
+        self.silence = model.embed([""])
+
+    def run(
+        self, targets: Sequence[Target], checkpoint: Path | None = None, every: int = 4, report: Report | None = None
+    ) -> list[Inversion]:
+        """Invert targets.
+
+        Args:
+            targets: each with an id of its own.
+            checkpoint: file to go on from; written every so many checks, removed at the end.
+            report: told after every check.
+
+        Returns:
+            Outcome of each target, in order.
+        """
+        if len({target.image_id for target in targets}) < len(targets):
+            raise VidmemError("one id a target", "the same id twice", "Inverter.run")
+        self.targets, self.results, self.active, self.next = list(targets), {}, [], 0
+        self.clean = [self.model.encode(target.frames) for target in targets]
+        self.wanted = [np.asarray(self.describe(target.frames), np.float32) for target in targets]
+        self.state: State = {}
+        if checkpoint is not None and checkpoint.exists():
+            self._load(checkpoint)
+        with frozen(self.model.pipeline):
+            self._work(checkpoint, every, report)
+        if checkpoint is not None:
+            checkpoint.unlink(missing_ok=True)
+        return [self.results[place] for place in range(len(targets))]
+
+    def _work(self, checkpoint: Path | None, every: int, report: Report | None) -> None:
+        periods = 0
+        while self.active or self.next < len(self.targets):
+            self._refill()
+            self._advance()
+            periods += 1
+            if checkpoint is not None and periods % every == 0:
+                self._save(checkpoint)
+            if report is not None:
+                replicated = sum(result.status == "replicated" for result in self.results.values())
+                report(len(self.results), replicated, len(self.results) - replicated)
+
+    def _fresh(self, target: int) -> State:
+        """Tensors [1, ...] of an image before its first step."""
+        device = self.model.device
+        zeros = torch.zeros(1, *self.model.shape, device=device)
+        free = {"mean": zeros, "log_variance": zeros.clone()} | self.conditioning.free()
+        self.optimised = tuple(free)
+        moments = {
+            f"{moment}.{name}": torch.zeros_like(value) for name, value in free.items() for moment in ("first", "second")
+        }
+        weights = {f"weight.{name}": value for name, value in AdaptiveWeights(self.plan.weights, 1, device).state().items()}
+        given = {"count": torch.zeros(1, device=device), "clean": self.clean[target][None].to(device)}
+        return free | moments | weights | given | self.conditioning.given(self.targets[target].caption)
+
+    def _refill(self) -> None:
+        while len(self.active) < self.slots and self.next < len(self.targets):
+            fresh = self._fresh(self.next)
+            self.state = {name: torch.cat([self.state[name], fresh[name]]) if self.state else fresh[name] for name in fresh}
+            self.active.append(_Slot(self.next))
+            self.next += 1
+            if self.plan.prior_check:
+                self._test([len(self.active) - 1])
+        self._close()
+
+    def _advance(self) -> None:
+        """The steps of all active images up to their next check, and the check."""
+        if not self.active:
+            return
+        began, plan = time.monotonic(), self.plan
+        weights = AdaptiveWeights(plan.weights, len(self.active), self.model.device)
+        weights.load({name.removeprefix("weight."): value for name, value in self.state.items() if name.startswith("weight.")})
+        streams = [self._stream(slot, "steps") for slot in self.active]
+        for step in range(plan.weights.check_every):
+            self._step(streams, weights, check=step == plan.weights.check_every - 1)
+        self.state |= {f"weight.{name}": value for name, value in weights.state().items()}
+        for slot in self.active:
+            slot.checks += 1
+            slot.calls += plan.weights.check_every * plan.batch
+        self._test(range(len(self.active)))
+        for slot in self.active:
+            slot.seconds += (time.monotonic() - began) / len(self.active)
+        self._close()
+
+    def _stream(self, slot: _Slot, purpose: str) -> torch.Generator:
+        """Random stream of an image up to its next check: it needs no state in a checkpoint."""
+        seed = seed_of("inversion", self.seed, self.targets[slot.target].image_id, purpose, slot.checks)
+        return torch.Generator(self.model.device).manual_seed(seed)
+
+    def _step(self, streams: list[torch.Generator], weights: AdaptiveWeights, check: bool) -> None:
+        model, batch = self.model, self.plan.batch
+        free = {name: self.state[name].detach().requires_grad_() for name in self.optimised}
+        noise = torch.stack([_normal((batch, *model.shape), stream) for stream in streams])
+        times = torch.cat([model.path.draw(batch, stream) for stream in streams])
+        start = free["mean"][:, None] + (free["log_variance"] / 2).exp()[:, None] * noise
+        clean = self.state["clean"].repeat_interleave(batch, 0)
+        noisy = model.path.mix(clean, start.flatten(0, 1), times)
+        told = self.conditioning.told(self.state | free, streams, batch)
+        output = model.predict(noisy, model.path.network_time(times), told)
+        error = prediction_error(model.path, clean, noisy, output, times).reshape(-1, batch).mean(1)
+        loss = error + weights.value * sum(divergence(free["mean"], free["log_variance"]))
+        gradients = torch.autograd.grad(loss.sum(), list(free.values()))
+        self._adam(dict(zip(free, gradients, strict=True)))
+        weights.advance(error if self.plan.weights.monitor == "prediction" else loss, check)
+
+    @torch.no_grad()
+    def _adam(self, gradients: State, betas: tuple[float, float] = (0.9, 0.999), epsilon: float = 1e-8) -> None:
+        """Adam, element by element, with a step count for every image."""
+        state, count = self.state, self.state["count"] + 1
+        scale = _norm_scale(gradients, self.plan.gradient_clip)
+        for name, gradient in gradients.items():
+            wide = (-1, *[1] * (gradient.ndim - 1))
+            gradient = gradient if scale is None else gradient * scale.reshape(wide)
+            first = state[f"first.{name}"].lerp(gradient, 1 - betas[0])
+            second = state[f"second.{name}"] * betas[1] + gradient.square() * (1 - betas[1])
+            unbiased = first / (1 - betas[0] ** count).reshape(wide)
+            spread = (second / (1 - betas[1] ** count).reshape(wide)).sqrt() + epsilon
+            state |= {f"first.{name}": first, f"second.{name}": second, name: state[name] - self.plan.rate * unbiased / spread}
+        state["count"] = count
+
+    @torch.no_grad()
+    def _test(self, places: Sequence[int]) -> None:
+        """The acceptance test of some of the active images."""
+        plan, slots = self.plan, [self.active[place] for place in places]
+        index = torch.tensor(list(places), device=self.model.device)
+        state = {name: value[index] for name, value in self.state.items()}
+        streams = [self._stream(slot, "test") for slot in slots]
+        noise = torch.stack([_normal((plan.acceptance.samples, *self.model.shape), stream) for stream in streams])
+        starts = state["mean"][:, None] + (state["log_variance"] / 2).exp()[:, None] * noise
+        told = self.conditioning.told(state, streams, 1)  # one soft prompt for all noises, as in the official code
+        parts = torch.stack(divergence(state["mean"], state["log_variance"])).tolist()
+        finite = torch.isfinite(starts.flatten(1)).all(1).tolist()
+        outcome = accept(self._compare(slots, starts, told), len(slots), plan.acceptance)
+        for place, slot in enumerate(slots):
+            slot.trace.append(float(outcome.similarity[place]))
+            slot.calls += int(outcome.calls[place] * plan.sampler_steps)
+            slot.diverged = not finite[place]
+            score = parts[0][place] + parts[1][place]
+            if outcome.passed[place] and finite[place] and score < slot.score:
+                slot.found, slot.score = slot.checks if slot.found < 0 else slot.found, score
+                slot.best = (state["mean"][place].cpu(), state["log_variance"][place].cpu())
+
+    def _compare(self, slots: list[_Slot], starts: torch.Tensor, told: State):
+        """Similarity of samples to their targets, as the acceptance test asks for it."""
+        plan, scales = self.plan, np.array(self.plan.acceptance.scales)
+
+        def part(image: np.ndarray, noise: np.ndarray, scale: np.ndarray) -> np.ndarray:
+            index = torch.from_numpy(image).to(starts.device)
+            own = {name: value[index] for name, value in told.items()}
+            chosen = torch.tensor(scales[scale], dtype=torch.float32)
+            streams = [self._stream(slots[i], f"sampler {j} {k}") for i, j, k in zip(image, noise, scale, strict=True)]
+            frames = sample(
+                self.model,
+                starts[index, torch.from_numpy(noise)],
+                own,
+                self.silence,
+                chosen,
+                plan.sampler,
+                plan.sampler_steps,
+                streams,
+            )
+            found = np.asarray(self.describe(frames.reshape(-1, *frames.shape[2:])), np.float32)
+            wanted = np.stack([self.wanted[slots[i].target] for i in image])
+            # A clip is as similar as its least similar frame, each compared with the frame at the same place.
+            return (found.reshape(wanted.shape) * wanted).sum(-1).min(1)
+
+        def similarity(image: np.ndarray, noise: np.ndarray, scale: np.ndarray) -> np.ndarray:
+            cuts = range(0, len(image), plan.sample_batch)
+            return np.concatenate([part(*(of[cut : cut + plan.sample_batch] for of in (image, noise, scale))) for cut in cuts])
+
+        return similarity
+
+    def _close(self) -> None:
+        """Write down the images that are done, and keep the others."""
+        done = [place for place, slot in enumerate(self.active) if self._finished(slot)]
+        if not done:
+            return
+        parts = torch.stack(divergence(self.state["mean"], self.state["log_variance"])).tolist()
+        for place in done:
+            slot = self.active[place]
+            self.results[slot.target] = self._outcome(slot, place, [part[place] for part in parts])
+        kept = [place for place in range(len(self.active)) if place not in done]
+        index = torch.tensor(kept, dtype=torch.int64, device=self.model.device)
+        self.state = {name: value[index] for name, value in self.state.items()} if kept else {}
+        self.active = [self.active[place] for place in kept]
+
+    def _finished(self, slot: _Slot) -> bool:
+        refined = slot.found >= 0 and slot.checks - slot.found >= self.plan.refine
+        return refined or slot.diverged or slot.checks * self.plan.weights.check_every >= self.plan.steps
+
+    def _outcome(self, slot: _Slot, place: int, parts: list[float]) -> Inversion:
+        status = "replicated" if slot.best is not None else "diverged" if slot.diverged else "not_replicated"
+        mean, log_variance = slot.best or (self.state["mean"][place].cpu(), self.state["log_variance"][place].cpu())
+        if slot.best is not None:
+            parts = [float(part) for part in divergence(mean[None], log_variance[None])]
+        return Inversion(
+            self.targets[slot.target].image_id, status, slot.score, *parts, slot.trace,
+            slot.checks * self.plan.weights.check_every, slot.calls, slot.seconds, mean.numpy(), log_variance.numpy(),
+        )  # fmt: skip
+
+    # Checkpoints are written between checks only: there the streams have no state.
+
+    def _identity(self) -> str:
+        images = [(target.image_id, hash_frames(target.frames), target.caption) for target in self.targets]
+        return hash_text(json.dumps(asdict(self.plan)), self.seed, self.slots, images)
+
+    def _save(self, path: Path) -> None:
+        slots = [{**vars(slot), "best": list(slot.best or [])} for slot in self.active]
+        results = [
+            {**vars(result), "target": target, "mean": torch.from_numpy(result.mean),
+             "log_variance": torch.from_numpy(result.log_variance)}
+            for target, result in self.results.items()
+        ]  # fmt: skip
+        content = {"identity": self._identity(), "next": self.next, "state": self.state, "slots": slots, "results": results}
+        write_atomic(path, lambda file: torch.save(content, file))
+
+    def _load(self, path: Path) -> None:
+        content = torch.load(path, weights_only=True, map_location=self.model.device)
+        if content["identity"] != self._identity():
+            raise VidmemError("a checkpoint of this inversion", "one of other targets or plan", str(path), "delete it")
+        self.next, self.state = content["next"], content["state"]
+        self.optimised = tuple(["mean", "log_variance", *self.conditioning.free()])
+        self.active = [
+            _Slot(**{**slot, "best": tuple(part.cpu() for part in slot["best"]) or None}) for slot in content["slots"]
+        ]
+        for result in content["results"]:
+            arrays = {name: result[name].cpu().numpy() for name in ("mean", "log_variance")}
+            target = result.pop("target")
+            self.results[target] = Inversion(**{**result, **arrays})
+
+
+def _normal(shape: tuple[int, ...], stream: torch.Generator) -> torch.Tensor:
+    return torch.randn(shape, generator=stream, device=stream.device)
+
+
+def _norm_scale(gradients: State, limit: float | None) -> torch.Tensor | None:
+    """Factor [S] that brings the gradient of each image to a norm of at most the limit."""
+    if limit is None:
+        return None
+    norm = sum(gradient.flatten(1).square().sum(1) for gradient in gradients.values()).sqrt()
+    return (limit / norm.clamp(min=1e-12)).clamp(max=1)

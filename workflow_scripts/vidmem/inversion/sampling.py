@@ -1,0 +1,50 @@
+"""Samples from given start noises: the deterministic sampler of the acceptance test, or any other of diffusers."""
+
+from __future__ import annotations
+
+from inspect import signature
+
+import numpy as np
+import torch
+
+from .adapters import InvertibleModel, Text
+
+
+@torch.no_grad()
+def sample(
+    model: InvertibleModel,
+    starts: torch.Tensor,
+    told: Text,
+    silence: Text,
+    scales: torch.Tensor,
+    name: str,
+    steps: int,
+    streams: list[torch.Generator] | None = None,
+) -> np.ndarray:
+    """Generate from start noises.
+
+    Args:
+        starts: float32 [N, *model.shape], of unit variance under the prior.
+        told: what the network is told of each, [N, ...]; silence: of the empty prompt, [1, ...].
+        scales: guidance scale of each [N]; where all are 1 one pass is made instead of two.
+        name: scheduler class; steps: network evaluations.
+        streams: noise of each sample, for samplers that draw any.
+
+    Returns:
+        uint8 [N, T, H, W, 3].
+    """  # fmt: skip
+    sampler = model.scheduler(name, steps)
+    guided = bool(told) and bool((scales != 1).any())
+    scale = scales.to(starts.device).reshape(-1, *[1] * (starts.ndim - 1))
+    drawn = {"generator": streams} if "generator" in signature(sampler.step).parameters else {}
+    latents = starts * sampler.init_noise_sigma if hasattr(sampler, "init_noise_sigma") else starts
+    for time in sampler.timesteps:
+        given = sampler.scale_model_input(latents, time) if hasattr(sampler, "scale_model_input") else latents
+        times = time.expand(len(given))
+        output = model.predict(given, times, told)
+        if guided:
+            quiet = {key: value.expand(len(given), *value.shape[1:]) for key, value in silence.items()}
+            unguided = model.predict(given, times, quiet)
+            output = unguided + scale * (output - unguided)
+        latents = sampler.step(output, time, latents, **drawn).prev_sample
+    return model.decode(latents)
