@@ -1,4 +1,4 @@
-"""InvMM: the objective, the weight's schedule, the acceptance test, and the engine against a loop written from the procedure."""
+"""InvMM: the objective, the weight's schedule, the acceptance test, the engine against a loop written from the procedure."""
 
 import math
 from dataclasses import replace
@@ -294,7 +294,8 @@ def clips(count, stream):
 @pytest.mark.parametrize("mode", ["empty", "caption", "prompt", "embedding"])
 def test_video_is_inverted_in_every_mode(video_pipeline, stream, mode):
     model = InvertibleModel(video_pipeline, frames=2)
-    assert model.video and model.shape == (8, 2, 4, 4)
+    assert model.video
+    assert model.shape == (8, 2, 4, 4)
     plan = replace(PLAN, mode=mode, acceptance=AcceptanceRule(2, scales=(1.0, 3.0)), steps=5, batch=2)
     together = Inverter(model, plan, describe, 0, slots=2).run(clips(2, stream))
     assert [result.mean.shape for result in together] == [(8, 2, 4, 4)] * 2
