@@ -1,4 +1,4 @@
-"""Reference models: small video diffusion models in diffusers format whose training data is known.
+"""Reference models: small diffusion models of video and images in diffusers format whose training data is known.
 
 They are built from diffusers' and transformers' own classes, so that the adapter that loads them is the one that
 loads a published model. The only class of ours inside is the patch autoencoder.
@@ -13,7 +13,16 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from diffusers import DDIMScheduler, DiffusionPipeline, TextToVideoSDPipeline, UNet3DConditionModel
+from diffusers import (
+    DDIMScheduler,
+    DDPMPipeline,
+    DiffusionPipeline,
+    StableDiffusionPipeline,
+    TextToVideoSDPipeline,
+    UNet2DConditionModel,
+    UNet2DModel,
+    UNet3DConditionModel,
+)
 from diffusers.utils import BaseOutput
 from diffusers.utils.torch_utils import randn_tensor
 from diffusers.video_processor import VideoProcessor
@@ -114,6 +123,27 @@ def build_unet(channels: int, grid: int, widths: tuple[int, ...], text_width: in
     )
 
 
+def build_image_unet(
+    channels: int, side: int, widths: tuple[int, ...], text_width: int = 0
+) -> UNet2DModel | UNet2DConditionModel:
+    """Image U-Net with random weights, in pixels with attention at its coarsest level, or in latents with text.
+
+    Args:
+        channels: of the images or latents; side: theirs.
+        widths: channels of each level.
+        text_width: of the text embeddings; 0 for a network without text.
+    """
+    inner, options = len(widths) - 1, {"block_out_channels": widths, "layers_per_block": 1, "sample_size": side}
+    options |= {"in_channels": channels, "out_channels": channels, "norm_num_groups": 16 if min(widths) % 16 == 0 else 8}
+    if not text_width:
+        down, up = ("DownBlock2D",) * inner + ("AttnDownBlock2D",), ("AttnUpBlock2D",) + ("UpBlock2D",) * inner
+        return UNet2DModel(down_block_types=down, up_block_types=up, attention_head_dim=16, **options)
+    down, up = ("CrossAttnDownBlock2D",) * inner + ("DownBlock2D",), ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * inner
+    return UNet2DConditionModel(
+        down_block_types=down, up_block_types=up, cross_attention_dim=text_width, attention_head_dim=2, **options
+    )
+
+
 def build_scheduler() -> DDIMScheduler:
     """DDIM whose network predicts the clean sample, with zero terminal signal as in training.
 
@@ -182,20 +212,30 @@ class UnconditionalVideoPipeline(DiffusionPipeline):
         return VideoOutput(frames=frames) if return_dict else (frames,)
 
 
+VIDEO, IMAGE = ("text-to-video", "unconditional-video"), ("text-to-image", "unconditional-image")
+
+
 def build_pipeline(kind: str, vae: PatchAutoencoder, captions: list[str], grid: int, size: dict) -> DiffusionPipeline:
     """Untrained reference pipeline.
 
     Args:
-        kind: 'text-to-video' or 'unconditional-video'.
+        kind: one of VIDEO or IMAGE; 'unconditional-image' works in pixels.
         vae: fitted autoencoder.
-        captions: what the tokenizer is trained on (text-to-video only).
+        captions: what the tokenizer is trained on (models of text only).
         grid: side of the latent grid.
         size: widths of the U-Net levels, text_width, text_layers, vocabulary.
     """
-    widths = tuple(size["widths"])
-    unet = build_unet(vae.config.latent_channels, grid, widths, size["text_width"])
+    widths, channels, scheduler = tuple(size["widths"]), vae.config.latent_channels, build_scheduler()
+    if kind == "unconditional-image":
+        return DDPMPipeline(build_image_unet(3, grid * vae.config.patch, widths), scheduler)
     if kind == "unconditional-video":
-        return UnconditionalVideoPipeline(vae=vae, unet=unet, scheduler=build_scheduler())
-    tokenizer = build_tokenizer(captions, size["vocabulary"])
+        unet = build_unet(channels, grid, widths, size["text_width"])
+        return UnconditionalVideoPipeline(vae=vae, unet=unet, scheduler=scheduler)
+    builder, pipeline = (build_image_unet, _text_to_image) if kind == "text-to-image" else (build_unet, TextToVideoSDPipeline)
+    unet, tokenizer = builder(channels, grid, widths, size["text_width"]), build_tokenizer(captions, size["vocabulary"])
     encoder = build_text_encoder(tokenizer, size["text_width"], size["text_layers"])
-    return TextToVideoSDPipeline(vae=vae, text_encoder=encoder, tokenizer=tokenizer, unet=unet, scheduler=build_scheduler())
+    return pipeline(vae=vae, text_encoder=encoder, tokenizer=tokenizer, unet=unet, scheduler=scheduler)
+
+
+def _text_to_image(**parts) -> StableDiffusionPipeline:
+    return StableDiffusionPipeline(**parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
+from diffusers import UNet3DConditionModel
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -37,6 +38,7 @@ class DiffusionPlan:
         image_every: every so many steps a batch of still images instead, each repeated to a clip's length (trained
             as clips of one frame, what is learnt does not cross to generated clips); 0 for never.
         checkpoint_every: steps between checkpoints.
+        exports: steps after which the average so far is given out as a model of its own.
     """
 
     steps: int
@@ -46,6 +48,7 @@ class DiffusionPlan:
     drop: float = 0.1
     image_every: int = 5
     checkpoint_every: int = 500
+    exports: tuple[int, ...] = ()
     seed: int = 0
 
 
@@ -54,7 +57,7 @@ class TrainingSet:
     """Latents of the members and how often each is seen.
 
     Attributes:
-        clips: float [N, T, C, h, w]; captions and copies: N each.
+        clips: float [N, T, C, h, w], T = 1 for image models; captions and copies: N each.
         images: float [M, 1, C, h, w], M may be 0; image_captions and image_copies: M each.
     """
 
@@ -95,7 +98,9 @@ class DiffusionTrainer:
         """Digest of the data and of the plan, without its length: a run may be prolonged, not changed."""
         from dataclasses import asdict
 
-        plan = {name: value for name, value in asdict(self.plan).items() if name not in ("steps", "checkpoint_every")}
+        plan = {
+            name: value for name, value in asdict(self.plan).items() if name not in ("steps", "checkpoint_every", "exports")
+        }
         data = self.data
         tensors = [hash_text(part.contiguous().cpu().numpy().tobytes().hex()) for part in (data.clips, data.images)]
         return hash_text(plan, *tensors, data.captions, list(data.copies), data.image_captions, list(data.image_copies))
@@ -105,8 +110,14 @@ class DiffusionTrainer:
             for name, value in module.named_parameters():
                 yield f"{network}.{name}", value
 
-    def run(self, checkpoint: Path | str | None, report: Progress) -> None:
-        """Train to the planned number of steps, from the checkpoint if there is one."""
+    def run(self, checkpoint: Path | str | None, report: Progress, export: Callable[[int], None] | None = None) -> None:
+        """Train to the planned number of steps, from the checkpoint if there is one.
+
+        Args:
+            checkpoint: file of the state, for a run that is killed.
+            report: told the step and the loss every fifty steps.
+            export: called with the step at those of plan.exports, the averaged weights in the pipeline.
+        """
         if checkpoint is not None and Path(checkpoint).exists():
             self.load(checkpoint)
         began, losses = time.monotonic() - self.seconds, []
@@ -118,6 +129,9 @@ class DiffusionTrainer:
                 losses.clear()
                 report(self.step, self.losses[-1])
             self.seconds = time.monotonic() - began
+            if export is not None and self.step in self.plan.exports:
+                with self.averaged():
+                    export(self.step)
             if checkpoint is not None and self.step % self.plan.checkpoint_every == 0:
                 self.save(checkpoint)
 
@@ -147,9 +161,10 @@ class DiffusionTrainer:
         texts = ["" if drop else captions[index] for index, drop in zip(chosen.tolist(), dropped.tolist())]
         return latents[chosen].expand(-1, data.clips.shape[1], -1, -1, -1).to(self.device), texts
 
-    def _embed(self, captions: list[str], latents: torch.Tensor) -> torch.Tensor:
+    def _embed(self, captions: list[str], latents: torch.Tensor) -> torch.Tensor | None:
         if self.tokenizer is None:
-            return latents.new_zeros(len(captions), 1, self.pipeline.unet.config.cross_attention_dim)
+            width = self.pipeline.unet.config.get("cross_attention_dim")
+            return None if width is None else latents.new_zeros(len(captions), 1, width)
         tokens = self.tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").to(self.device)
         return self.pipeline.text_encoder(tokens.input_ids).last_hidden_state
 
@@ -163,6 +178,17 @@ class DiffusionTrainer:
         """Put the averaged weights into the pipeline."""
         for name, value in self._parameters():
             value.data.copy_(self.average[name])
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The averaged weights in the pipeline for a while."""
+        current = {name: value.detach().clone() for name, value in self._parameters()}
+        self.use_average()
+        try:
+            yield
+        finally:
+            for name, value in self._parameters():
+                value.data.copy_(current[name])
 
     def save(self, path: Path | str) -> None:
         """Write everything a resumed run needs, whole or not at all."""
@@ -189,25 +215,27 @@ class DiffusionTrainer:
         self.step, self.seconds, self.losses = counters["step"], counters["seconds"], list(counters["losses"])
 
 
-def denoising_loss(unet, scheduler, latents: torch.Tensor, text: torch.Tensor, stream: torch.Generator) -> torch.Tensor:
+def denoising_loss(unet, scheduler, latents: torch.Tensor, text: torch.Tensor | None, stream: torch.Generator) -> torch.Tensor:
     """Mean squared error of the prediction at uniformly drawn steps, whatever the scheduler says is predicted.
 
     Args:
+        unet: of video, or of images, which then sees the only frame of each clip.
         latents: float [B, T, C, h, w].
-        text: [B, L, E].
+        text: [B, L, E]; None for a network that takes none.
         stream: CPU generator.
 
     Returns:
         Scalar.
     """
-    clean = latents.transpose(1, 2)
+    clean = latents.transpose(1, 2) if isinstance(unet, UNet3DConditionModel) else latents[:, 0]
     noise = torch.randn(clean.shape, generator=stream).to(clean)
     times = torch.randint(scheduler.config.num_train_timesteps, (len(clean),), generator=stream).to(clean.device)
     noisy = scheduler.add_noise(clean, noise, times)
     kind = scheduler.config.prediction_type
     target = {"sample": clean, "epsilon": noise}.get(kind)
     target = scheduler.get_velocity(clean, noise, times) if kind == "v_prediction" else target
-    return functional.mse_loss(unet(noisy, times, encoder_hidden_states=text).sample.float(), target)
+    told = {} if text is None else {"encoder_hidden_states": text}
+    return functional.mse_loss(unet(noisy, times, **told).sample.float(), target)
 
 
 def _annealing(step: int, steps: int, warm_up: int) -> float:

@@ -1,0 +1,38 @@
+"""Named plans: the constants of the official scripts, and ours.
+
+The official ones are those of the reference text (docs/methods.md); they also name the size SSCD saw its pictures at, which is a
+descriptor preset here and not part of a plan.
+"""
+
+from __future__ import annotations
+
+from .acceptance import AcceptanceRule
+from .engine import InversionPlan
+from .schedule import WeightRule
+
+_SCALES = tuple(float(scale) for scale in range(1, 8))
+
+PRESETS = {
+    # Pixels 3 x 32 x 32 (CIFAR-10); SSCD at 32 pixels.
+    "ddpm": InversionPlan(WeightRule(50, 1e-4), AcceptanceRule(), batch=32, sampler_steps=200),
+    # VQ latents (CelebA-HQ, FFHQ); SSCD at 256 pixels.
+    "ldm": InversionPlan(WeightRule(10, 5e-4, monitor="total"), AcceptanceRule(), batch=16, sampler_steps=50),
+    # KL latents, posterior mode; SSCD at 320 pixels.
+    "sd1": InversionPlan(
+        WeightRule(50, 1e-3, monitor="total"), AcceptanceRule(scales=_SCALES), batch=16, sampler_steps=50, mode="prompt"
+    ),
+    "sd2": InversionPlan(
+        WeightRule(50, 1e-3, monitor="total"), AcceptanceRule(scales=_SCALES), batch=16, sampler_steps=50, mode="prompt"
+    ),
+    # Flow matching; the official script takes a sample of the posterior, this one its mode; SSCD at 320 pixels.
+    "sd3": InversionPlan(
+        WeightRule(50, 1e-3, monitor="total"),
+        AcceptanceRule(scales=_SCALES[:5]),
+        batch=16,
+        sampler="FlowMatchEulerDiscreteScheduler",
+        sampler_steps=50,
+        mode="caption",
+    ),
+    # Ours, for the default audit: the same rule on a budget of minutes.
+    "small": InversionPlan(WeightRule(25, 1e-3), AcceptanceRule(), steps=300, batch=8, sampler_steps=20),
+}
