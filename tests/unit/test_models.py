@@ -281,6 +281,51 @@ def test_planted_copies_are_sampling_weights():
     assert shares == pytest.approx(np.array([64, 4, 1]) / 69, abs=0.06)
 
 
+def test_still_images_train_as_clips_that_stand_still():
+    trainer = trainer_of(1)
+    trainer.step = 2
+    latents, captions = trainer._draw(torch.Generator().manual_seed(0))
+    assert latents.shape == (2, *trainer.data.clips.shape[1:])
+    assert torch.equal(latents, trainer.data.images[[0, 0]].expand_as(latents))
+    assert set(captions) <= {"i", ""}
+
+
+def test_every_weight_moves_and_kernels_in_their_own_memory():
+    trainer = trainer_of(1)
+    before = {name: value.detach().clone() for name, value in trainer._parameters()}
+    matrix_of = {id(kernel): matrix for kernel, matrix in trainer.optimiser.kernels}
+    trainer._take_step()
+    moved = {name for name, value in trainer._parameters() if value.grad is not None and value.grad.abs().sum() > 0}
+    assert len(moved) > 0.7 * len(before)  # behind layers that start at zero nothing moves yet
+    for name, value in trainer._parameters():
+        if name in moved:
+            assert not torch.equal(value, before[name]), name
+        if id(value) in matrix_of:
+            assert matrix_of[id(value)].data_ptr() == value.data_ptr()
+    by_adam = {id(value) for group in trainer.optimiser.adam.param_groups for value in group["params"]}
+    for name, value in trainer._parameters():
+        assert (id(value) in matrix_of) != (id(value) in by_adam), name
+
+
+@pytest.mark.parametrize("kind", ["text-to-image", "unconditional-image"])
+def test_image_models_train_give_out_their_past_and_generate(kind, tmp_path):
+    trainer = trainer_of(4, kind=kind)
+    clips = torch.rand(3, 1, *((3, 32, 32) if kind == "unconditional-image" else (8, 4, 4)))
+    trainer.data = TrainingSet(clips, ["a", "b", "c"], np.ones(3), clips[:0])
+    trainer.plan, seen = DiffusionPlan(steps=4, batch=2, image_every=0, exports=(2,)), []
+    weight = trainer.pipeline.unet.conv_in.weight
+    trainer.run(None, quiet, lambda step: seen.append((step, weight.detach().clone())))
+    assert [step for step, _ in seen] == [2]
+    assert not torch.equal(seen[0][1], weight)
+    trainer.use_average()
+    trainer.pipeline.save_pretrained(tmp_path, safe_serialization=True)
+    name = type(trainer.pipeline).__name__
+    adapter = PipelineAdapter(GenerationSpec(name, str(tmp_path), steps=2, size=(32, 32), guidance=2.0), 0)
+    prompt = "a" if kind == "text-to-image" else ""
+    sample = next(adapter.generate([Request("p", prompt, 0)]))[0]
+    assert (sample.status, sample.frames.shape) == ("ok", (1, 32, 32, 3))
+
+
 def test_bad_training_sets_are_named():
     clips = torch.zeros(2, 3, 8, 4, 4)
     with pytest.raises(VidmemError, match="2 captions"):
