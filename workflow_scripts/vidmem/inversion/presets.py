@@ -1,7 +1,7 @@
 """Named plans: the constants of the official scripts, and ours.
 
-The official ones are those of the reference text (docs/methods.md); they also name the size SSCD saw its pictures at, which is a
-descriptor preset here and not part of a plan.
+The official ones (docs/methods.md) also name the size SSCD saw its pictures at, which is a descriptor preset here and not
+part of a plan.
 """
 
 from __future__ import annotations
