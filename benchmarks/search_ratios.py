@@ -54,7 +54,7 @@ def motion(queries: int, references: int, repeats: int) -> None:
     first, second = clips(queries, stream), clips(references, stream)
 
     def whole() -> None:
-        search_motion(block(first, "q"), [block(second, "r")], K, "max", "either", 5)
+        search_motion(block(first, "q"), [block(second, "r")], K, "max", ["either", None], 5)
 
     windows = [np.random.default_rng(1).standard_normal((n * (PAIRS - K + 1), K * 2 * GRID * GRID), dtype=np.float32)
                for n in (queries, references)]  # fmt: skip

@@ -28,6 +28,8 @@ SHARDS = [str(shard) for shard in range(config["shards"])]
 TRAINED = config["train"]["output"]
 # Raised by hand when a change of the code must generate or train again; a test guards them.
 RECIPES = {"generate_clips": 2, "train_model": 2}
+# What of the motion definition a search depends on: another threshold must not search again.
+MOTION_SEARCH = {key: config["motion"][key] for key in ("k", "cosine", "pairing", "filter")}
 CLIP_RANKS = [1, 2, 3, 4]
 TABLES = ["table1_metric_validation", "table2_memorization", "copies", "filter_ablation", "corpus_status", "corpus_motion"]
 FIGURES = [
@@ -62,10 +64,10 @@ def share_of_cores():
 
 
 def digest_of(*modules):
-    """Digest of the library modules that define a number. A cheap stage carries it, so that editing them reruns it."""
-    from vidmem.sources import digest_modules
+    """Digest of library modules and of all they import. A cheap stage carries it, so that editing them reruns it."""
+    from vidmem.sources import digest_modules, imported_modules
 
-    return digest_modules(SCRIPTS / "vidmem", modules)
+    return digest_modules(SCRIPTS / "vidmem", imported_modules(SCRIPTS / "vidmem", modules))
 
 
 def corpus_of(wildcards):
@@ -100,14 +102,20 @@ def digest_folder(path):
     import hashlib
 
     digest = hashlib.sha256()
-    files = sorted(file for file in Path(path).rglob("*") if file.suffix in (".json", ".safetensors"))
+    files = sorted(file for file in Path(path).rglob("*") if file.is_file())
     for file in files:
         digest.update(f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}".encode())
     return digest.hexdigest()[:12] if files else ""
 
 
+LISTED_FILES = 200_000
+
+
 def digest_lists(sources):
-    """Digest of the lists of a corpus and of the files in its folders: editing either rereads it."""
+    """Digest of the lists of a corpus and of sizes and times of its files: editing either rereads it.
+
+    Of lists of more than LISTED_FILES rows only the list itself counts: every job would ask for the times of all files.
+    """
     import hashlib
 
     digest = hashlib.sha256()
@@ -115,16 +123,32 @@ def digest_lists(sources):
         path = Path(source["path"])
         if path.is_file():
             digest.update(path.read_bytes())
-        elif path.is_dir():
-            found = [file for file in path.rglob("*") if file.is_file()]
-            names = sorted(f"{file.relative_to(path)} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in found)
-            digest.update("\n".join(names).encode())
+            files = listed_files(path) if source["kind"] != "gameplay" else []
+        else:
+            files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else []
+        for file in sorted(files):
+            state = file.stat() if file.is_file() else None
+            digest.update(f"{file} {state and (state.st_size, state.st_mtime_ns)}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:12]
+
+
+def listed_files(path):
+    """Files that a CSV names in its column path; none where it cannot be read, which the job will say."""
+    import csv
+
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            names = [row.get("path") or "" for row in csv.DictReader(file)]
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return []
+    local = [name for name in names if name and not name.startswith("package:")]
+    return [path.parent / name for name in local] if len(local) <= LISTED_FILES else []
 
 
 def generation_spec(model):
     """Keys of a model that change what it generates, without its label, prompts and corpus."""
-    return {key: value for key, value in model.items() if key not in ("label", "corpus", "prompts", "kind", "unconditional")}
+    beside = ("label", "corpus", "prompts", "kind", "unconditional", "batch")
+    return {key: value for key, value in model.items() if key not in beside}
 
 
 def descriptor_weights():

@@ -21,8 +21,7 @@ rule make_controls:
         shards=config["shards"],
         controls=config["controls"],
         frames=lambda wildcards: config["corpora"][wildcards.corpus]["frames"],
-        moving=config["motion"]["filter"]["static"] or 0.0,
-        code=digest_of("controls", "control_plan", "flow"),
+        code=digest_of("controls", "control_plan"),
     script:
         "../workflow_scripts/make_controls.py"
 
@@ -51,7 +50,8 @@ rule validate_metrics:
         mem_mb=3000,
     params:
         seed=config["seed"],
-        motion=config["motion"],
-        code=digest_of("content", "motion", "motion_search", "controls", "control_plan", "validation", "features"),
+        moving=config["controls"]["moving"],
+        motion=MOTION_SEARCH,
+        code=digest_of("validation"),
     script:
         "../workflow_scripts/validate_metrics.py"

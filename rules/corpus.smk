@@ -44,7 +44,8 @@ rule tabulate_corpus:
     conda:
         "../envs/media.yaml"
     params:
-        motion=config["motion"],
-        code=digest_of("motion", "tables"),
+        shards=config["shards"],
+        motion={key: config["motion"][key] for key in ("k", "filter")},
+        code=digest_of("tables"),
     script:
         "../workflow_scripts/tabulate_corpus.py"

@@ -1,6 +1,11 @@
 """Fetch stage: the only one that downloads. Weights pinned by hash; models are hashed file by file."""
 
 
+localrules:
+    fetch_weights,
+    fetch_model,
+
+
 rule fetch_weights:
     output:
         "results/weights/{name}",

@@ -19,7 +19,7 @@ rule score_clips:
     params:
         content=config["content"],
         motion=config["motion"],
-        code=digest_of("content", "motion", "scores", "features"),
+        code=digest_of("scores"),
     script:
         "../workflow_scripts/score_clips.py"
 

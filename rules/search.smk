@@ -27,8 +27,8 @@ rule build_index:
         mem_mb=4000,
     params:
         search=config["search"],
-        motion=config["motion"],
-        code=digest_of("search", "motion", "motion_search", "windows", "matching", "features"),
+        motion=lambda wildcards: MOTION_SEARCH if wildcards.kind == "motion" else {},
+        code=digest_of("search", "windows", "matching"),
     script:
         "../workflow_scripts/build_index.py"
 
@@ -50,7 +50,7 @@ rule search_content:
         mem_mb=3000,
     params:
         search=config["search"],
-        code=digest_of("search", "features", "matching"),
+        code=digest_of("search", "matching"),
     script:
         "../workflow_scripts/search_content.py"
 
@@ -66,13 +66,13 @@ rule search_motion:
     benchmark:
         "results/{run}/benchmarks/search_motion/{set}.{shard}.tsv"
     conda:
-        "../envs/media.yaml"
+        search_environment()
     threads: share_of_cores()
     resources:
         mem_mb=4000,
     params:
         search=config["search"],
-        motion=config["motion"],
-        code=digest_of("motion", "motion_search", "windows", "search", "features", "matching"),
+        motion=MOTION_SEARCH,
+        code=digest_of("motion_search", "windows", "search", "matching"),
     script:
         "../workflow_scripts/search_motion.py"

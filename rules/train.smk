@@ -19,6 +19,7 @@ rule train_autoencoder:
         mem_mb=4000,
     params:
         plan=config["train"]["autoencoder"],
+        code=digest_of("models/autoencoder"),
         preset=config["descriptors"]["preset"],
     script:
         "../workflow_scripts/train_autoencoder.py"

@@ -27,7 +27,7 @@ def build(inputs, kind: str, search: dict, motion: dict, output) -> None:
     write_atomic(output.index, lambda file: file.write(faiss.serialize_index(index).tobytes()))
     save_table(output.rows, rows)
     about = {"factory": search["index"], "count": index.ntotal, "dimension": dimension, "computed_by": features.provenance}
-    save_json(output.about, {**about, "exact": search["index"] == "Flat", "windows_of": motion["k"] if kind == "motion" else 0})
+    save_json(output.about, {**about, "exact": search["index"] == "Flat", "windows_of": motion.get("k", 0)})
 
 
 if "snakemake" in globals():

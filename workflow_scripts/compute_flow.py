@@ -23,7 +23,7 @@ def compute_flow(frames: Path, clips: Path, weights: Path | None, flow: dict, de
             fields = clip_flows(pictures, estimate, flow["side"], flow["grid"])
             writer.append(fields)
             if len(fields):
-                measured = flow_features(fields)
+                measured = flow_features(fields, size=pictures.shape[1:3])
                 tables.append(pd.DataFrame({"clip_id": clip_id, "pair": range(len(fields)), **vars(measured)}))
     result = pd.concat(tables[1:] or tables, ignore_index=True)
     kinds = {"clip_id": "str", "pair": "int32", **dict.fromkeys(COLUMNS[2:], "float64")}

@@ -4,10 +4,14 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
+
 from vidmem.devices import claim_device, torch_device
 
 
-def generate_clips(prompts: Path, model_file: Path, params, model: str, shard: int, device, threads: int, output) -> None:
+def generate_clips(
+    prompts: Path, model_file: Path, params, batch: int, model: str, shard: int, device, threads: int, output
+) -> None:
     import torch
 
     from vidmem import generation, store
@@ -17,10 +21,13 @@ def generate_clips(prompts: Path, model_file: Path, params, model: str, shard: i
     spec, seed, parts = params.spec, params.seed, Path(output.frames).parent / "parts"
     torch.set_num_threads(threads)
     table = store.load_table(prompts)
-    table = table[[store.shard_of(prompt_id, params.shards) == shard for prompt_id in table["prompt_id"]]]
+    mine = [store.shard_of(prompt_id, params.shards) == shard for prompt_id in table["prompt_id"]]
+    table = table[np.array(mine, dtype=bool)]
     requests = generation.requests_of(table, spec["samples"])
     settings = {key: value for key, value in spec.items() if key not in ("samples", "fps")}
-    adapter = PipelineAdapter(GenerationSpec(**{**settings, "size": tuple(settings["size"])}), seed, torch_device(device))
+    adapter = PipelineAdapter(
+        GenerationSpec(**{**settings, "size": tuple(settings["size"]), "batch": batch}), seed, torch_device(device)
+    )
     recipe = json.dumps([params.recipe, spec, seed, model_file.read_text()], sort_keys=True)
     files = store.hash_text(model_file.read_text())[:16]
     provenance = {**spec, "model_files": files, "device": device.kind, "gpu": device.gpu, "run_seed": seed}
@@ -47,6 +54,8 @@ if "snakemake" in globals():
         Path(snakemake.input.prompts),
         Path(snakemake.input.model),
         snakemake.params,
+        # Not a parameter of the rule: samples do not depend on their batch, and another one must not generate again.
+        snakemake.config["models"][snakemake.wildcards.model]["batch"],
         snakemake.wildcards.model,
         int(snakemake.wildcards.shard),
         claimed,

@@ -10,15 +10,13 @@ from vidmem.logs import progress, start_logging
 from vidmem.store import ArrayWriter, load_array, load_table, save_table, shard_of
 
 
-def make_controls(
-    inputs, corpus: str, controls: dict, frames: int, moving: float, seed: int, shard: int, shards: int, output
-) -> None:
+def make_controls(inputs, corpus: str, controls: dict, frames: int, seed: int, shard: int, shards: int, output) -> None:
     flows = load_features(inputs.clips, inputs.flows, inputs.pairs)
     pictures: dict[str, np.ndarray] = {}
     for clips, stored in zip(inputs.clips, inputs.frames, strict=True):
         pictures |= frame_rows(load_table(clips), stored)
     magnitude = flows.rows.groupby("clip_id")["magnitude"].mean()
-    plan = plan_controls(usable(flows.clips), magnitude, controls, moving, seed)
+    plan = plan_controls(usable(flows.clips), magnitude, controls, controls["moving"], seed)
     plan = plan[[shard_of(clip_id, shards) == shard for clip_id in plan["clip_id"]]]
     rows, size = [], load_array(inputs.frames[0]).shape[1:]
     with ArrayWriter(output.frames, size, "uint8") as writer:
@@ -51,7 +49,6 @@ if "snakemake" in globals():
         snakemake.wildcards.corpus,
         snakemake.params.controls,
         snakemake.params.frames,
-        snakemake.params.moving,
         snakemake.params.seed,
         int(snakemake.wildcards.shard),
         snakemake.params.shards,

@@ -1,6 +1,5 @@
 """Read clips generated elsewhere: a CSV with path, and optionally prompt and target (a clip id of the corpus)."""
 
-import csv
 from pathlib import Path
 
 import pandas as pd
@@ -8,29 +7,28 @@ import pandas as pd
 from vidmem.clip_table import GUIDANCE_COLUMNS, clip_row, clip_table
 from vidmem.corpus import Item, read_item
 from vidmem.errors import VidmemError
+from vidmem.lists import read_list
 from vidmem.logs import progress, start_logging
 from vidmem.store import ArrayWriter, hash_text, load_tables, save_table, shard_of, slug
 
 
 def list_generated(listed: Path, corpus: pd.DataFrame) -> list[dict]:
-    with open(listed, newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        if "path" not in (reader.fieldnames or []) or not set(reader.fieldnames) <= {"path", "prompt", "target"}:
-            raise VidmemError("columns path and optionally prompt, target", reader.fieldnames, str(listed))
-        rows = list(reader)
+    rows = list(read_list(listed, ["path"], ["prompt", "target"]))
+    if not rows:
+        raise VidmemError("at least one clip", "none", str(listed))
     samples: dict[str, int] = {}
     known = corpus.set_index("clip_id")
-    for number, row in enumerate(rows, 2):
+    for line, row in rows:
         target = row.get("target") or ""
         if target and target not in known.index:
-            raise VidmemError("a clip id of the corpus, or nothing", target, f"{listed}, line {number}")
+            raise VidmemError("a clip id of the corpus, or nothing", target, f"{listed}, line {line}")
         row["split"], row["copies"] = known.loc[target, ["split", "copies"]] if target else ("", 0)
         prompt = row.get("prompt") or ""
         identity = f"{prompt}\x1f{row.get('target') or ''}" if prompt else row["path"]
         row["prompt_id"] = f"f-{slug(prompt or Path(row['path']).stem, 24)}-{hash_text(identity)[:8]}"
         samples[row["prompt_id"]] = samples.get(row["prompt_id"], -1) + 1
         row["sample"] = samples[row["prompt_id"]]
-    return rows
+    return [row for _, row in rows]
 
 
 def read_generated(listed: Path, corpus: list[str], model: str, spec: dict, shard: int, shards: int, output) -> None:
@@ -40,7 +38,7 @@ def read_generated(listed: Path, corpus: list[str], model: str, spec: dict, shar
         for row in progress(chosen, f"read {model}", unit="clip"):
             clip_id = f"{row['prompt_id']}-s{row['sample']}"
             item = Item(clip_id, model, "folder", str(listed.parent / row["path"]))
-            record = read_item(item, spec["frames"], tuple(spec["size"]), spec["fps"], "crop")
+            record = read_item(item, spec["frames"], tuple(spec["size"]), spec["fps"], spec["fit"])
             rows.append(
                 clip_row(
                     {"kind": "files"},

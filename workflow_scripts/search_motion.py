@@ -25,10 +25,9 @@ def search(inputs, search: dict, motion: dict, destination: Path) -> None:
         if inputs.index:  # holds the windows that may carry a verdict; the unfiltered score stays an exact scan
             del kinds["motion"]
             tables.append(search_in_index(block, inputs.index, search, motion, estimator))
-        for kind, sides in kinds.items():
-            stream = progress(matching.motion_blocks(references, motion), f"search {kind}", unit="block")
-            found = search_motion(block, stream, motion["k"], motion["pairing"], sides, search["top_k"])
-            tables.append(matching.motion_matches(block, found, kind, "exact", estimator))
+        stream = progress(matching.motion_blocks(references, motion), "search motion", unit="block")
+        answers = search_motion(block, stream, motion["k"], motion["pairing"], list(kinds.values()), search["top_k"])
+        tables += [matching.motion_matches(block, found, kind, "exact", estimator) for kind, found in zip(kinds, answers)]
     save_table(destination, pd.concat(tables, ignore_index=True))
     LOGGER.info("%d clips looked up", len(names))
 

@@ -9,14 +9,14 @@ from vidmem.tables import copies_rows, memorization_rows, real_rows, save_exhibi
 
 def tabulate(inputs, models: dict, corpora: list[str], shards: int, config: dict, output) -> None:
     memorization, copies = [], []
+    real = {name: load_tables(inputs.real_clips[at * shards : (at + 1) * shards]) for at, name in enumerate(corpora)}
     for place, (model, corpus) in enumerate(models.items()):
         clips = load_tables(inputs.clips[place * shards : (place + 1) * shards])
         scores = load_table(inputs.scores[place])
-        memorization += memorization_rows(model, corpus, clips, scores, config)
+        memorization += memorization_rows(model, corpus, clips, scores, real[corpus], config)
         copies += copies_rows(model, clips, scores, config["content"], config["interval"])
-    for place, corpus in enumerate(corpora):
-        clips = load_tables(inputs.real_clips[place * shards : (place + 1) * shards])
-        memorization += real_rows(corpus, clips, load_table(inputs.real_scores[place]), config["interval"])
+    for corpus, path in zip(corpora, inputs.real_scores, strict=True):
+        memorization += real_rows(corpus, real[corpus], load_table(path), config["interval"])
     columns = ["model", "data", "copies", "n", "content_share", "low", "high", "mean_own_gsscd"]
     save_exhibit(output.table, pd.DataFrame(memorization))
     save_exhibit(output.copies, pd.DataFrame(copies, columns=columns))

@@ -14,7 +14,7 @@ from vidmem.validation import content_values, known_pairs, motion_values
 CLIPS = 200  # corpus clips that form unrelated pairs; a seeded sample of larger corpora
 
 
-def validate(inputs, motion: dict, seed: int, destination: Path) -> None:
+def validate(inputs, motion: dict, moving: float, seed: int, destination: Path) -> None:
     half = len(inputs.clips) // 2  # corpus shards first, controls after them
     sets = [slice(0, half), slice(half, None)]
     descriptors = [load_features(inputs.clips[part], inputs.descriptors[part], inputs.rows[part]) for part in sets]
@@ -22,9 +22,8 @@ def validate(inputs, motion: dict, seed: int, destination: Path) -> None:
     corpus = sorted(usable(descriptors[0].clips)["clip_id"])
     order = random_stream("validation", seed).permutation(len(corpus))[:CLIPS]
     corpus = sorted(corpus[place] for place in order)
-    still = motion["filter"]["static"] or 0.0
     magnitude = flows[0].rows.groupby("clip_id")["magnitude"].mean()
-    movers = [clip_id for clip_id in corpus if magnitude.get(clip_id, 0.0) >= still and clip_id in flows[0].spans]
+    movers = [clip_id for clip_id in corpus if magnitude.get(clip_id, 0.0) >= moving and clip_id in flows[0].spans]
     pairs = known_pairs(load_tables(inputs.clips[half:]), corpus, movers, seed)
     names = sorted(set(pairs["first"]) | set(pairs["second"]))
     vectors = {name: features.of(name) for features in descriptors for name in names if name in features.spans}
@@ -37,4 +36,5 @@ def validate(inputs, motion: dict, seed: int, destination: Path) -> None:
 
 if "snakemake" in globals():
     start_logging(snakemake.log[0], snakemake.scriptdir)
-    validate(snakemake.input, snakemake.params.motion, snakemake.params.seed, Path(snakemake.output[0]))
+    params = snakemake.params
+    validate(snakemake.input, params.motion, params.moving, params.seed, Path(snakemake.output[0]))

@@ -40,6 +40,13 @@ def change(config, path, value):
         ("motion/threshold", -0.1, [">= 0", "motion.threshold"]),
         ("motion/cosine", "pixels", ["did you mean 'pixel'", "motion.cosine"]),
         ("motion/k", 0, [">= 1", "motion.k"]),
+        ("motion/k", 8, ["frames > motion.k", "corpora.default.frames"]),
+        ("motion/threshold", float("nan"), ["a finite number", "motion.threshold"]),
+        ("motion/filter/static", float("inf"), ["motion.filter.static"]),
+        ("models/reference-text/pipeline", "TextToVideoSDPipline", ["did you mean 'TextToVideoSDPipeline'", "reference-text"]),
+        ("models/reference-text/scheduler", "DDIMSchedulr", ["did you mean 'DDIMScheduler'", "reference-text.scheduler"]),
+        ("models/nan", {}, ["models"]),
+        ("models/reference-text/1", 2, ["models.reference-text"]),
         ("corpora/default/sources/0/kind", "vidoes", ["corpora.default.sources.0.kind"]),
         ("corpora/default/sources/1/name", "gameplay", ["sources of different names"]),
         ("descriptors/preset", "sscd", ["descriptors.preset"]),
@@ -79,8 +86,9 @@ def test_every_key_is_described(schema):
 
     undescribed = [
         path
-        for path, inner in keys(schema)
-        if not inner.keys() & {"description", "$ref", "enum", "default", "const", "minimum"}
+        for root in (schema, *schema["$defs"].values())
+        for path, inner in keys(root)
+        if "description" not in inner and "description" not in schema["$defs"].get(inner.get("$ref", "").split("/")[-1], {})
     ]
     assert undescribed == []
 

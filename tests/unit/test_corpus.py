@@ -135,7 +135,7 @@ def test_folder_keeps_every_file_with_a_status(tmp_path):
     (tmp_path / "notes.txt").write_text("hello")
     for kind in ("truncated", "empty", "audio"):
         damaged(tmp_path, kind)
-    items = list_source({"name": "f", "kind": "folder", "path": str(tmp_path), "split": "member"})
+    items = list_source({"name": "f", "kind": "folder", "path": str(tmp_path), "split": "member", "captions": "none"})
     records = {item.path.split("/")[-1]: read_item(item, 4, (32, 32), 10.0, "crop") for item in items}
     statuses = {name: record.status for name, record in records.items()}
     assert statuses == {
@@ -158,7 +158,8 @@ def test_repeated_rows_are_counted_not_read_twice(tmp_path):
 def test_files_of_like_names_are_different_clips(tmp_path):
     for name in ("x.mp4", "x.png", "X.mp4", "a_b.mp4", "a-b.mp4", "#cats.mp4"):
         (tmp_path / name).write_bytes(b"")
-    items = [item for _, item in list_corpus([{"name": "f", "kind": "folder", "path": str(tmp_path), "split": "member"}])]
+    source = {"name": "f", "kind": "folder", "path": str(tmp_path), "split": "member", "captions": "filename"}
+    items = [item for _, item in list_corpus([source])]
     assert len({item.clip_id for item in items}) == 6
     assert all(item.problem == "" for item in items)
 

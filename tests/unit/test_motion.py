@@ -189,7 +189,7 @@ def test_search_is_ofs_of_every_pair_whatever_the_blocks(stream, pairing, cuts):
     queries = {f"q{i}": sparse_flows(stream, pairs) for i, pairs in enumerate([4, 1, 6])}
     cuts, names = list(cuts), list(clips)
     blocks = [block_of(clips, names[a:b]) for a, b in zip(cuts, cuts[1:]) if any(len(clips[n]) for n in names[a:b])]
-    found = search_motion(block_of(queries, list(queries)), blocks, 3, pairing, None, 3)
+    found = search_motion(block_of(queries, list(queries)), blocks, 3, pairing, [None], 3)[0]
     for name, matches in zip(queries, found):
         scores = {other: ofs_k(queries[name], clips[other], 3, "field", pairing).score for other in names}
         expected = sorted((s for s in scores.values() if s is not None), reverse=True)[:3]
@@ -204,9 +204,9 @@ def test_search_skips_natural_windows(stream):
     moving = sparse_flows(stream, 4)
     rule = NaturalMotionFilter(affine=0.6)
     queries, references = block_of({"q": pan}, ["q"], rule), block_of({"a": pan, "b": moving}, ["a", "b"], rule)
-    assert search_motion(queries, [references], 3, "max", "either", 2) == [[]]
-    unfiltered = search_motion(queries, [references], 3, "max", None, 2)
+    assert search_motion(queries, [references], 3, "max", ["either"], 2) == [[[]]]
+    unfiltered = search_motion(queries, [references], 3, "max", [None], 2)[0]
     assert unfiltered[0][0].reference == "a"
     assert unfiltered[0][0].score == pytest.approx(1.0)
-    both = search_motion(queries, [references], 3, "max", "both", 2)
+    both = search_motion(queries, [references], 3, "max", ["both"], 2)[0]
     assert [match.reference for match in both[0]] == ["b"]

@@ -24,7 +24,8 @@ def test_lock_pins_every_dependency_within_its_bounds(root):
 
 @pytest.mark.parametrize("name", ["media", "torch", "search-cpu", "search-gpu"])
 def test_environments_repeat_the_lock(root, name):
-    pins = locked(root) | {"faiss-gpu": locked(root)["faiss-cpu"]}
+    # Not in the lock: the GPU build of faiss, and torchvision, whose wheels fit one build of torch only.
+    pins = locked(root) | {"faiss-gpu": locked(root)["faiss-cpu"], "torchvision": "0.28.0"}
     listed = yaml.safe_load((root / f"envs/{name}.yaml").read_text())["dependencies"][-1]["pip"]
     assert listed
     for line in listed:

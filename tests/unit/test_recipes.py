@@ -10,7 +10,15 @@ import re
 from vidmem.sources import digest_modules
 
 MODULES = {
-    "generate_clips": ["models/adapter", "guidance", "generation", "seeding", "devices"],
+    "generate_clips": [
+        "models/adapter",
+        "models/reference",
+        "models/autoencoder",
+        "guidance",
+        "generation",
+        "seeding",
+        "devices",
+    ],
     "train_model": ["models/training", "models/reference", "models/autoencoder", "seeding"],
 }
 

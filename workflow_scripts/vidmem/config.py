@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
+import math
+import re
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -35,12 +38,30 @@ def complete_config(config: Config, schema: Config) -> Config:
     from jsonschema import Draft202012Validator
 
     config = deepcopy(dict(config))
+    _check_keys(config, "")
     errors = sorted(Draft202012Validator(schema).iter_errors(config), key=lambda error: (-len(error.path), str(error.path)))
     if errors:
         raise _explain(errors[0])
     completed = _fill(config, schema, schema)
+    _check_finite(completed, "")
     _check_references(completed)
     return completed
+
+
+def _check_keys(value: Any, where: str) -> None:
+    """Raise VidmemError for a key that YAML did not read as text, such as 1 or yes."""
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        if isinstance(value, dict) and not isinstance(key, str):
+            raise VidmemError("keys that are text", repr(key), f"config key {where or '(top level)'}", "put it in quotes")
+        _check_keys(inner, f"{where}.{key}".lstrip("."))
+
+
+def _check_finite(value: Any, where: str) -> None:
+    """Raise VidmemError for .nan and .inf, which fall through every bound of a schema."""
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        if isinstance(inner, float) and not math.isfinite(inner):
+            raise VidmemError("a finite number", inner, f"config key {where}.{key}".replace("key .", "key "))
+        _check_finite(inner, f"{where}.{key}".lstrip("."))
 
 
 def _explain(error) -> VidmemError:
@@ -128,6 +149,13 @@ def _check_references(config: Config) -> None:
         if model["kind"] == "diffusers":
             _check_pipeline(name, model)
     motion = config["motion"]
+    for kind in ("corpora", "models"):
+        for name, entry in config[kind].items():
+            if 1 < entry["frames"] <= motion["k"]:
+                hint = f"a window of {motion['k']} frame pairs needs one frame more; or lower motion.k"
+                raise VidmemError(
+                    f"frames > motion.k = {motion['k']}", entry["frames"], f"config key {kind}.{name}.frames", hint
+                )
     if config["search"]["method"] == "index" and (motion["pairing"], motion["filter"]["sides"]) != ("max", "either"):
         got = {"pairing": motion["pairing"], "sides": motion["filter"]["sides"]}
         raise VidmemError("pairing max and sides either", got, "config key search.method: index", "use method: exact")
@@ -139,7 +167,31 @@ def _check_references(config: Config) -> None:
         raise VidmemError(f"a corpus of {corpora}", repr(config["train"]["corpus"]), "config key train.corpus")
 
 
+def diffusers_classes(ending: str) -> list[str]:
+    """Class names of the installed diffusers with an ending, read off its table of contents: importing it takes seconds.
+
+    Empty where diffusers is not installed beside the workflow.
+    """
+    found = importlib.util.find_spec("diffusers")
+    if found is None or found.origin is None:
+        return []
+    contents = Path(found.origin).read_text(encoding="utf-8")
+    return sorted(set(re.findall(rf'"([A-Z][A-Za-z0-9]*{ending})"', contents)))
+
+
+def _check_class(wanted: str, known: list[str], where: str) -> None:
+    if known and wanted not in known:
+        near = difflib.get_close_matches(wanted, known, n=1)
+        raise VidmemError("a class of diffusers", repr(wanted), where, f"did you mean {near[0]!r}?" if near else "")
+
+
 def _check_pipeline(name: str, model: Config) -> None:
+    if not model["trust_remote_code"]:
+        own = ["UnconditionalVideoPipeline"]
+        known = diffusers_classes("Pipeline")
+        _check_class(model["pipeline"], known + own if known else [], f"config key models.{name}.pipeline")
+    if model["scheduler"]:
+        _check_class(model["scheduler"], diffusers_classes("Scheduler"), f"config key models.{name}.scheduler")
     local = Path(model["path"]).exists() or model["path"].startswith((".", "/")) or model["path"].count("/") != 1
     local = local or model["path"].startswith("reference_models/")
     if not local and model["revision"] is None:

@@ -64,8 +64,8 @@ def visible_gpus() -> list[str]:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return [part.strip() for part in visible.split(",") if part.strip() and part.strip() != "-1"]
-    nodes = Path("/dev").glob("nvidia[0-9]*")
-    return sorted(node.name.removeprefix("nvidia") for node in nodes)
+    # CUDA counts the GPUs it can see from 0: in a container that was given only /dev/nvidia3, that one is 0.
+    return [str(number) for number in range(len(list(Path("/dev").glob("nvidia[0-9]*"))))]
 
 
 def torch_device(device: Device) -> str:

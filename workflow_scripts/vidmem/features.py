@@ -39,6 +39,13 @@ class ClipFeatures:
         shard, first, last = self.spans[clip_id]
         return np.asarray(self.arrays[shard][first:last])
 
+    def table_of(self, clip_ids: Sequence[str]) -> pd.DataFrame:
+        """Feature rows of several clips, in the order of `select`."""
+        starts = np.concatenate([[0], np.cumsum([len(array) for array in self.arrays])])
+        spans = [self.spans[clip_id] for clip_id in clip_ids if clip_id in self.spans]
+        places = [np.arange(starts[shard] + first, starts[shard] + last) for shard, first, last in spans]
+        return self.rows.iloc[np.concatenate(places) if places else []]
+
     def select(self, clip_ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Features of several clips under each other, and the number of each."""
         parts = [self.of(clip_id) for clip_id in clip_ids]

@@ -31,7 +31,8 @@ def clip_id_of(request: Request) -> str:
 def generate_resumable(adapter: PipelineAdapter, requests: list[Request], parts: Path, recipe: str) -> Iterator[Sample]:
     """Generate, keeping every finished sample on disk, so that a killed job continues where it was.
 
-    Failures are not kept: another run tries them again.
+    Failures are not kept: a job that is killed and run again tries them again. Once the shard is written they stay in it, each
+    with its reason.
 
     Args:
         adapter: loaded pipeline.

@@ -81,10 +81,8 @@ def filter_of(motion: dict) -> NaturalMotionFilter:
 def block_of(features: ClipFeatures, clip_ids: Sequence[str], motion: dict) -> MotionBlock:
     """Flows of some clips, ready for the search."""
     flows, counts = features.select(clip_ids)
-    rows = features.rows.set_index("clip_id")
-    present = [clip_id for clip_id, count in zip(clip_ids, counts) if count]
-    table = rows.loc[present] if present else rows.iloc[:0]
-    return motion_block(clip_ids, counts, flows, motion_features(table), motion["k"], motion["cosine"], filter_of(motion))
+    measured = motion_features(features.table_of(clip_ids))
+    return motion_block(clip_ids, counts, flows, measured, motion["k"], motion["cosine"], filter_of(motion))
 
 
 def motion_blocks(features: ClipFeatures, motion: dict, pairs: int = 2048) -> Iterator[MotionBlock]:

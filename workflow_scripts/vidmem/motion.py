@@ -161,11 +161,13 @@ class FlowFeatures:
     entropy: np.ndarray
 
 
-def flow_features(flows: np.ndarray, epsilon: float = EPSILON) -> FlowFeatures:
+def flow_features(flows: np.ndarray, epsilon: float = EPSILON, size: tuple[int, int] | None = None) -> FlowFeatures:
     """Measure every frame pair for the natural motion filter.
 
     Args:
         flows: float [P, 2, h, w], grid pixels a step.
+        size: (height, width) of the frames, where their shape is not that of the grid: the magnitude is a share of
+            their diagonal, not of the grid's.
     """
     flows = check_flows(flows).astype(np.float64)
     pairs, _, height, width = flows.shape
@@ -176,7 +178,9 @@ def flow_features(flows: np.ndarray, epsilon: float = EPSILON) -> FlowFeatures:
     flat = flows.reshape(pairs, 2, -1)
     energy = (flat**2).sum(axis=(1, 2))
     residual = energy - ((flat @ orthonormal) ** 2).sum(axis=(1, 2))
-    magnitude = lengths.mean(axis=(1, 2)) / np.hypot(height, width)
+    tall, wide = size or (height, width)
+    stretched = np.hypot(flows[:, 0] * (wide / width), flows[:, 1] * (tall / height))
+    magnitude = stretched.mean(axis=(1, 2)) / np.hypot(tall, wide)
     entropy = np.array([_direction_entropy(field, size, epsilon) for field, size in zip(flows, lengths)])
     return FlowFeatures(magnitude, energy, np.maximum(residual, 0), entropy.reshape(pairs))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,37 +64,43 @@ class MotionMatch:
 
 
 def search_motion(
-    queries: MotionBlock, blocks: Iterable[MotionBlock], k: int, pairing: str, sides: str | None, top: int
-) -> list[list[MotionMatch]]:
-    """Top matches of every query clip, best first.
+    queries: MotionBlock, blocks: Iterable[MotionBlock], k: int, pairing: str, sides: Sequence[str | None], top: int
+) -> list[list[list[MotionMatch]]]:
+    """Top matches of every query clip, best first, with one or more filters from the same cosines.
 
     Args:
         queries: clips to look up.
         blocks: reference clips, streamed.
         k: frame pairs in a window.
         pairing: 'max' or 'aligned'.
-        sides: of the natural motion filter; None searches without it.
+        sides: each that of a natural motion filter; None searches without it.
         top: reference clips kept for each query.
 
     Returns:
-        One list a query clip; empty where no window may carry a verdict.
+        For each of `sides` one list a query clip; empty where no window may carry a verdict.
     """
-    found: list[list[MotionMatch]] = [[] for _ in queries.clip_ids]
+    found: list[list[list[MotionMatch]]] = [[[] for _ in queries.clip_ids] for _ in sides]
     for block in blocks:
         if not len(block.fields) or not len(queries.fields):
             continue
         cosines = queries.fields @ block.fields.T
-        scores = clip_scores(cosines, queries, block, k, pairing, sides)
-        for index, matches in enumerate(found):
-            kept = [match.score for match in matches[:top]]
-            floor = kept[-1] if len(kept) == top else -np.inf
-            best = np.argsort(-scores[index], kind="stable")[:top]
-            for column in best[scores[index, best] > floor]:
-                if np.isfinite(scores[index, column]):
-                    matches.append(_match(cosines, queries, index, block, int(column), k, pairing, sides))
-            matches.sort(key=lambda match: (-match.score, match.reference))
-            del matches[top:]
+        for side, answers in zip(sides, found):
+            _take_best(answers, cosines, queries, block, k, pairing, side, top)
     return found
+
+
+def _take_best(answers, cosines, queries: MotionBlock, block: MotionBlock, k: int, pairing: str, sides, top: int) -> None:
+    """Put the matches of a block that are among the best so far into the answers."""
+    scores = clip_scores(cosines, queries, block, k, pairing, sides)
+    for index, matches in enumerate(answers):
+        kept = [match.score for match in matches[:top]]
+        floor = kept[-1] if len(kept) == top else -np.inf
+        best = np.argsort(-scores[index], kind="stable")[:top]
+        for column in best[scores[index, best] > floor]:
+            if np.isfinite(scores[index, column]):
+                matches.append(_match(cosines, queries, index, block, int(column), k, pairing, sides))
+        matches.sort(key=lambda match: (-match.score, match.reference))
+        del matches[top:]
 
 
 def clip_scores(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
 
 from .errors import VidmemError
+from .lists import read_list
 from .logs import LOGGER
-from .store import slug
+from .store import hash_text, slug
 
 COLUMNS = ["prompt_id", "prompt", "target", "split", "copies", "status", "reason"]
 
@@ -40,18 +42,21 @@ def prompts_of_corpus(clips: pd.DataFrame, splits: list[str], limit: int = 0) ->
 
 def prompts_of_file(path: Path | str, clips: pd.DataFrame, limit: int = 0) -> pd.DataFrame:
     """Prompts of a user's CSV with columns prompt and, optionally, target (a clip id of the corpus)."""
-    listed = pd.read_csv(path, dtype=str, keep_default_na=False)
-    if "prompt" not in listed or not set(listed) <= {"prompt", "target"}:
-        raise VidmemError("columns prompt and, optionally, target", list(listed), str(path))
     known = clips.set_index("clip_id")
-    rows = []
-    for number, row in enumerate(listed.itertuples()):
-        target = getattr(row, "target", "")
+    rows, repeats = [], Counter()
+    for line, row in read_list(path, ["prompt"], ["target"]):
+        prompt, target = row["prompt"], row.get("target", "")
         if target and target not in known.index:
-            raise VidmemError("a clip id of the corpus", target, f"{path}, row {number + 1}")
+            raise VidmemError("a clip id of the corpus", target, f"{path}, line {line}")
         split, copies = (known.loc[target, ["split", "copies"]]) if target else ("", 0)
-        status, reason = ("ok", "") if row.prompt.strip() else ("skipped", "empty prompt")
-        rows.append((f"p-{slug(row.prompt, 24)}-{number}", row.prompt, target, split, copies, status, reason))
+        status, reason = ("ok", "") if prompt.strip() else ("skipped", "empty prompt")
+        # Named by what it says, not by its place: a line put in elsewhere must not change its noise.
+        identity = f"p-{slug(prompt, 24)}-{hash_text(prompt, target)[:8]}"
+        repeats[identity] += 1
+        identity += f"-{repeats[identity]}" if repeats[identity] > 1 else ""
+        rows.append((identity, prompt, target, split, copies, status, reason))
+    if not rows:
+        raise VidmemError("at least one prompt", "none", str(path))
     table = pd.DataFrame(rows, columns=COLUMNS)
     return table.head(limit) if limit else table
 

@@ -113,9 +113,15 @@ def _pair_scores(clip_id: str, target: str, own, corpus, motion: dict) -> Iterat
 
 def window_reasons(features: ClipFeatures, clip_id: str, k: int, rule: NaturalMotionFilter) -> np.ndarray:
     """Reason of every k-window of one clip, see natural_windows."""
-    shard, first, last = features.spans[clip_id]
-    offset = sum(len(array) for array in features.arrays[:shard])
-    return natural_windows(motion_features(features.rows.iloc[offset + first : offset + last]), k, rule)
+    return natural_windows(motion_features(features.table_of([clip_id])), k, rule)
+
+
+UNDEFINED = ("short", "no reference window")  # no window on one side: there is no score, and no share of zero
+
+
+def is_defined(natural: pd.Series) -> pd.Series:
+    """Whether a score exists at all, by the reason in its row: a natural window is a score that may not fire."""
+    return ~natural.isin(UNDEFINED)
 
 
 def prompt_verdicts(clips: pd.DataFrame, scores: pd.DataFrame, metric: str, samples: str) -> pd.DataFrame:
@@ -140,7 +146,7 @@ def prompt_verdicts(clips: pd.DataFrame, scores: pd.DataFrame, metric: str, samp
         ok=clips["status"] == "ok",
         value=clips["clip_id"].map(chosen["value"]),
         verdict=clips["clip_id"].map(chosen["verdict"]).eq(True),
-        defined=clips["clip_id"].map(chosen["natural"] != "short").eq(True),
+        defined=clips["clip_id"].map(is_defined(chosen["natural"])).eq(True),
     )
     grouped = table.groupby("prompt_id", sort=True)
     result = grouped.agg(

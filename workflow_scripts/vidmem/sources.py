@@ -5,9 +5,11 @@ Standard library only: the workflow computes it in every job. And the commit tha
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import subprocess
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 
@@ -22,6 +24,30 @@ def digest_modules(library: Path, modules: Iterable[str]) -> str:
     for module in modules:
         digest.update((library / f"{module}.py").read_bytes())
     return digest.hexdigest()[:12]
+
+
+def imported_modules(library: Path, modules: Iterable[str]) -> list[str]:
+    """Modules with all modules of the package that they import, directly or not, sorted."""
+    found: set[str] = set()
+    waiting = list(modules)
+    while waiting:
+        module = waiting.pop()
+        if module not in found:
+            found.add(module)
+            waiting += _imports(library, module)
+    return sorted(found)
+
+
+@cache
+def _imports(library: Path, module: str) -> tuple[str, ...]:
+    """Modules of the package that a module names in its relative imports."""
+    here, imported = (library / module).parent, []
+    for node in ast.walk(ast.parse((library / f"{module}.py").read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = here.joinpath(*[".."] * (node.level - 1), *(node.module or "").split(".")).resolve()
+            candidates = [base, *(base / alias.name for alias in node.names)]
+            imported += [path.relative_to(library.resolve()) for path in candidates if path.with_suffix(".py").is_file()]
+    return tuple(path.as_posix() for path in imported)
 
 
 def code_commit(folder: Path) -> str | None:

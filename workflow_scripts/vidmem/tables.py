@@ -7,7 +7,7 @@ import pandas as pd
 
 from .features import motion_features
 from .motion import NaturalMotionFilter, natural_windows
-from .scores import prompt_verdicts
+from .scores import is_defined, prompt_verdicts
 from .statistics import auc_interval, precision_recall, share_interval
 from .store import save_csv, save_text
 from .validation import FILTERS, expected_answers
@@ -31,7 +31,8 @@ def validation_table(pairs: pd.DataFrame, thresholds: dict[str, float], interval
         interval: level and draws.
     """
     rows = []
-    for (corpus, metric, variant, stage), group in pairs.groupby(["corpus", "metric", "variant", "filter"], sort=True):
+    defined = pairs[pairs["value"].notna()]  # clips too short for the metric are in no class
+    for (corpus, metric, variant, stage), group in defined.groupby(["corpus", "metric", "variant", "filter"], sort=True):
         answers = expected_answers(metric)
         negatives = group[group["control"] == ("unrelated-moving" if metric == "ofs_k" else "unrelated")]
         fires = group[group["control"].isin([name for name, answer in answers.items() if answer])]
@@ -62,9 +63,10 @@ def filter_table(pairs: pd.DataFrame, threshold: float, variant: str, interval: 
     """What every part of the natural motion filter removes and costs.
 
     Rows: filter stage and kind of pair, with the share of pairs that fire and the share of those firing without a
-    filter that it silenced. 'motion copies' are the edits that keep the motion and the motion twins.
+    filter that it silenced. 'motion copies' are the edits that keep the motion and the motion twins. 'unrelated, any of
+    the corpus' counts clips, not pairs: a search takes the best of all references, so that its false alarms grow with them.
     """
-    chosen = pairs[(pairs["metric"] == "ofs_k") & (pairs["variant"] == variant)]
+    chosen = pairs[(pairs["metric"] == "ofs_k") & (pairs["variant"] == variant) & pairs["value"].notna()]
     copies = [name for name, answer in expected_answers("ofs_k").items() if answer]
     kinds = {"motion copies": copies, "camera moves": ["camera"], "unrelated": ["unrelated-moving"]}
     rows = []
@@ -78,16 +80,36 @@ def filter_table(pairs: pd.DataFrame, threshold: float, variant: str, interval: 
                 share = share_interval(int(after.sum()), len(after), interval["level"], interval["method"])
                 removed = 1 - kept / fired if fired else np.nan
                 rows.append((corpus, variant, stage, kind, len(after), *share, fired, removed))
+            before, after = (_clips_that_fire(series) for series in (plain, values))
+            share = share_interval(int(after.sum()), len(after), interval["level"], interval["method"])
+            fired, removed = int(before.sum()), 1 - int((after & before).sum()) / before.sum() if before.any() else np.nan
+            rows.append((corpus, variant, stage, "unrelated, any of the corpus", len(after), *share, fired, removed))
     columns = ["corpus", "variant", "filter", "pairs", "n", "fires", "low", "high", "n_fired_unfiltered", "removed"]
     return pd.DataFrame(rows, columns=columns)
 
 
-def memorization_rows(model: str, corpus: str, clips: pd.DataFrame, scores: pd.DataFrame, config: dict) -> list[dict]:
-    """Rows of table 2 for one model: all prompts, and by what they were prompted for.
+def _clips_that_fire(fires: pd.Series) -> pd.Series:
+    """For every clip of the unrelated moving pairs, whether any of its pairs fires."""
+    pairs = fires[fires.index.get_level_values("control") == "unrelated-moving"]
+    sides = [pairs.groupby(level=side).any() for side in ("first", "second")]
+    return pd.concat(sides).groupby(level=0).any().sort_index()
 
-    The denominator of every share is n_prompts: prompts that failed or were skipped count as not memorised.
+
+def memorization_rows(
+    model: str, corpus: str, clips: pd.DataFrame, scores: pd.DataFrame, references: pd.DataFrame, config: dict
+) -> list[dict]:
+    """Rows of table 2 for one model: all prompts, and by the split of the clip they were prompted for.
+
+    The denominator of every share is n_prompts: prompts that failed or were skipped count as not memorised. The match
+    may be of another split than the prompt: content_share_images counts those that match a training image.
+
+    Args:
+        references: clip table of the corpus.
     """
+    images = set(references[references["split"] == "image"]["clip_id"])
+    matched = scores.assign(verdict=scores["verdict"] & scores["match"].isin(images))
     verdicts = {
+        "images": prompt_verdicts(clips, matched, "gsscd", config["content"]["samples"]),
         "content": prompt_verdicts(clips, scores, "gsscd", config["content"]["samples"]),
         "motion": prompt_verdicts(clips, scores, "ofs_k", config["motion"]["samples"]),
         "unfiltered": prompt_verdicts(clips, scores, "ofs_k_unfiltered", config["motion"]["samples"]),
@@ -99,12 +121,13 @@ def memorization_rows(model: str, corpus: str, clips: pd.DataFrame, scores: pd.D
 
 def _memorization_row(model, corpus, kind, verdicts, kinds, interval) -> dict:
     mask = np.ones(len(kinds), bool) if kind == "all" else (kinds == kind).to_numpy()
-    content, motion, plain = (verdicts[name][mask] for name in ("content", "motion", "unfiltered"))
+    content, motion, plain, images = (verdicts[name][mask] for name in ("content", "motion", "unfiltered", "images"))
     total, usable = len(content), int((content["n_ok"] > 0).sum())
     row = {"model": model, "corpus": corpus, "kind": kind, "n_prompts": total, "n_ok": usable, "n_failed": total - usable}
     for name, table in (("content", content), ("motion", motion)):
         row |= _share_columns(name, int(table["memorised"].sum()), total, bool(table["defined"].any()), interval)
     row["motion_share_unfiltered"] = float(plain["memorised"].mean()) if plain["defined"].any() else np.nan
+    row["content_share_images"] = float(images["memorised"].mean()) if content["defined"].any() else np.nan
     return row | {
         "mean_top_gsscd": float(content["value"].mean()),
         "mean_top_ofs": float(motion["value"].mean()),
@@ -125,23 +148,24 @@ def real_rows(corpus: str, clips: pd.DataFrame, scores: pd.DataFrame, interval: 
     row = {"model": "real held-out clips", "corpus": corpus, "kind": "heldout", "n_prompts": len(held)}
     row |= {"n_ok": int((held["status"] == "ok").sum()), "n_failed": int((held["status"] != "ok").sum())}
     for name, metric in (("content", "gsscd"), ("motion", "ofs_k")):
-        found = int(scores[(scores["metric"] == metric)]["verdict"].sum())
-        row |= _share_columns(name, found, len(held), bool((scores["metric"] == metric).any()), interval)
+        own = scores[scores["metric"] == metric]
+        row |= _share_columns(name, int(own["verdict"].sum()), len(held), bool(is_defined(own["natural"]).any()), interval)
         row[f"{name}_share_samples"] = row[f"{name}_share"]
-    plain = scores[scores["metric"] == "ofs_k_unfiltered"]["verdict"]
-    row["motion_share_unfiltered"] = float(plain.sum() / len(held)) if len(held) else np.nan
+    plain = scores[scores["metric"] == "ofs_k_unfiltered"]
+    defined = bool(is_defined(plain["natural"]).any())
+    row["motion_share_unfiltered"] = float(plain["verdict"].sum() / len(held)) if defined else np.nan
     row["mean_top_gsscd"] = float(scores[scores["metric"] == "gsscd"]["value"].mean())
     row["mean_top_ofs"] = float(scores[scores["metric"] == "ofs_k"]["value"].mean())
     return [row]
 
 
 def motion_of_corpus(clips: pd.DataFrame, pairs: pd.DataFrame, k: int, rule: NaturalMotionFilter) -> pd.DataFrame:
-    """Share of k-windows of every corpus and split that are natural, by the first reason that applies.
+    """Share of k-windows of every split of a corpus that are natural, by the first reason that applies.
 
     Args:
-        clips: clip tables; pairs: flow tables of the same corpora.
+        clips: clip table of one corpus; pairs: its flow table.
     """
-    about = clips.drop_duplicates("clip_id").set_index("clip_id")
+    about = clips.set_index("clip_id")
     rows = []
     for clip_id, group in pairs.groupby("clip_id", sort=True):
         for reason in natural_windows(motion_features(group), k, rule):

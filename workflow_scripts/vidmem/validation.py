@@ -77,7 +77,8 @@ def partial_filter(rule: NaturalMotionFilter, parts: str) -> NaturalMotionFilter
 def motion_values(pairs: pd.DataFrame, flows: list[ClipFeatures], rule: NaturalMotionFilter, k: int) -> pd.DataFrame:
     """OFS-k of pairs for both cosines, both pairings and every stage of the filter.
 
-    A pair without a window that may carry a verdict gets -1: it never fires, whatever the threshold.
+    A pair without a window that may carry a verdict gets -1: it never fires, whatever the threshold. A pair of which a
+    clip is shorter than a window gets NaN.
 
     Args:
         pairs: of known_pairs, those between moving clips.
@@ -91,13 +92,16 @@ def motion_values(pairs: pd.DataFrame, flows: list[ClipFeatures], rule: NaturalM
     if not len(chosen):
         return _empty()
     first, second = chosen["first"].map(place).to_numpy(), chosen["second"].map(place).to_numpy()
-    tables = []
+    tables, defined = [], {}
     for cosine, parts in product(COSINES, FILTERS):
         block = _block(names, owner, k, cosine, partial_filter(rule, parts))
         cosines = block.fields @ block.fields.T
         for pairing in PAIRINGS:
             scores = clip_scores(cosines, block, block, k, pairing, None if parts == "none" else rule.sides)
+            if parts == "none":
+                defined = {**defined, pairing: np.isfinite(scores)[first, second]}
             values = np.where(np.isfinite(scores), scores, -1.0)[first, second]
+            values = np.where(defined[pairing], values, np.nan)
             tables.append(chosen.assign(metric="ofs_k", variant=f"{cosine} {pairing}", filter=parts, value=values))
     return pd.concat(tables, ignore_index=True)[COLUMNS]
 

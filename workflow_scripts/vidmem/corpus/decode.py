@@ -41,10 +41,21 @@ def read_image(path: Path) -> Footage:
     check_file(path)
     try:
         with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image).convert("RGB")
-            return Footage(np.asarray(upright)[None], 0.0)
+            count = getattr(image, "n_frames", 1)
+            upright = ImageOps.exif_transpose(image)
+            return Footage(_rgb(upright)[None], 0.0, f"first of {count} frames: read as a still" if count > 1 else "")
     except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
         raise ClipError("undecodable", f"image: {_short(error)}") from error
+
+
+def _rgb(image: Image.Image) -> np.ndarray:
+    """uint8 [H, W, 3]. Pillow cuts grey levels of 16 and more bits at 255: those are scaled here."""
+    if not image.mode.startswith(("I", "F")):
+        return np.asarray(image.convert("RGB"))
+    if image.mode == "F":
+        raise ValueError("floating point pixels have no stated range")
+    levels = np.clip(np.asarray(image, dtype=np.int64), 0, 65535)
+    return np.repeat((levels >> 8).astype(np.uint8)[..., None], 3, axis=2)
 
 
 def read_video(path: Path, frames: int, fps: float, start_s: float = 0.0) -> Footage:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import VidmemError
+from ..lists import read_list
 from ..store import hash_text, slug
 from .decode import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
@@ -68,31 +68,41 @@ def _list_folder(source: dict) -> Iterator[Item]:
     if not root.is_dir():
         raise VidmemError("a folder", "none", f"{root} (source {source['name']})")
     wanted = IMAGE_SUFFIXES if source["kind"] == "images" else VIDEO_SUFFIXES | IMAGE_SUFFIXES
-    for path in sorted(root.rglob("*")):
-        if path.is_dir():
-            continue
+    files = sorted(path for path in root.rglob("*") if not path.is_dir())
+    described = {path.with_suffix("") for path in files if path.suffix.lower() in wanted}
+    for path in files:
         name = path.relative_to(root).as_posix()
+        if source["captions"] == "sidecar" and path.suffix == ".txt" and path.with_suffix("") in described:
+            continue  # a caption, read with its clip
         known = path.suffix.lower() in wanted
         problem = "" if known else f"not one of {' '.join(sorted(wanted))}"
-        yield _item(source, name, str(path), caption=path.stem.replace("_", " "), split=source["split"], problem=problem)
+        caption = _caption(path, source["captions"])
+        yield _item(source, readable(name), str(path), caption=caption, split=source["split"], problem=problem)
+
+
+def _caption(path: Path, captions: str) -> str:
+    """Caption of a file in a folder: its name, the text file beside it, or none."""
+    if captions == "filename":
+        return readable(path.stem.replace("_", " "))
+    beside = path.with_suffix(".txt")
+    if captions == "sidecar" and beside.is_file() and beside != path:
+        return beside.read_text(encoding="utf-8", errors="replace").strip()
+    return ""
+
+
+def readable(name: str) -> str:
+    """A file name as text that can be stored: bytes that are not UTF-8 become replacement characters."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _list_csv(source: dict) -> Iterator[Item]:
-    path = Path(source["path"])
-    if not path.is_file():
-        raise VidmemError("a CSV file", "none", f"{path} (source {source['name']})")
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        fields = reader.fieldnames or []
-        if "path" not in fields or not set(fields) <= set(COLUMNS):
-            raise VidmemError(f"columns path and some of {COLUMNS[1:]}", fields, str(path))
-        for row in reader:
-            yield _parse_row(source, row, path, reader.line_num)
+    for line, row in read_list(source["path"], COLUMNS[:1], COLUMNS[1:]):
+        yield _parse_row(source, row, Path(source["path"]), line)
 
 
 def _parse_row(source: dict, row: dict, path: Path, line: int) -> Item:
     where = f"{path}, line {line}"
-    name = row["path"] or ""
+    name = row["path"]
     locator = name if source["kind"] == "gameplay" else str(resolve_path(name, path.parent))
     try:
         start, copies = float(row.get("start_s") or 0), int(row.get("copies") or 1)

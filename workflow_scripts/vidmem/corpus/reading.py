@@ -92,5 +92,8 @@ def _read_stack(path: Path, index: str) -> Footage:
         picture = np.repeat(picture[..., None], 3, axis=2)
     if picture.ndim != 3 or picture.shape[2] != 3:
         raise ClipError("undecodable", f"array of shape {picture.shape}")
-    scaled = picture if picture.dtype == np.uint8 else np.round(picture * 255)
-    return Footage(np.clip(scaled, 0, 255).astype(np.uint8)[None], 0.0)
+    whole = np.issubdtype(picture.dtype, np.integer) or float(np.max(picture, initial=0)) > 1
+    scaled = picture if whole else picture * 255
+    if not np.isfinite(scaled).all() or scaled.min(initial=0) < 0 or scaled.max(initial=0) > 255:
+        raise ClipError("undecodable", f"values {scaled.min():g} to {scaled.max():g}, not 0..1 or 0..255")
+    return Footage(np.round(scaled).astype(np.uint8)[None], 0.0)
