@@ -146,6 +146,60 @@ def test_folder_keeps_every_file_with_a_status(tmp_path):
     assert all(len(record.frames) == 0 for record in records.values() if record.status != "ok")
 
 
+def test_captions_of_a_folder_are_beside_its_files(tmp_path):
+    for name in ("a.png", "b.png"):
+        Image.fromarray(picture(8, 8)).save(tmp_path / name)
+    (tmp_path / "a.txt").write_text(" a taxi 🎉\n")
+    (tmp_path / "alone.txt").write_text("of no clip")
+    source = {"name": "f", "kind": "images", "path": str(tmp_path), "split": "image"}
+    found = {how: list_source({**source, "captions": how}) for how in ("sidecar", "filename", "none")}
+    assert [item.caption for item in found["sidecar"]] == ["a taxi 🎉", "", ""]
+    assert [item.problem != "" for item in found["sidecar"]] == [False, True, False]  # alone.txt is listed, not read
+    assert found["filename"][0].caption == "a"
+    assert {item.caption for item in found["none"]} == {""}
+
+
+def test_names_that_are_not_utf8_are_listed(tmp_path):
+    import os
+
+    path = os.path.join(os.fsencode(tmp_path), b"caf\xe9.png")
+    Image.fromarray(picture(8, 8)).save(tmp_path / "x.png")
+    os.rename(tmp_path / "x.png", path)
+    source = {"name": "f", "kind": "images", "path": str(tmp_path), "split": "image", "captions": "filename"}
+    (item,) = list_source(source)
+    assert item.caption == "caf\ufffd"
+    assert item.clip_id.isascii()
+    assert read_item(item, 1, (16, 16), 1.0, "crop").status == "ok"
+
+
+def test_levels_of_sixteen_bits_are_scaled_not_cut(tmp_path):
+    levels = np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8)
+    Image.fromarray(levels).save(tmp_path / "deep.png")
+    frame = read_image(tmp_path / "deep.png").frames[0]
+    assert np.array_equal(frame[..., 0], levels >> 8)
+    Image.fromarray(levels.astype(np.float32)).save(tmp_path / "float.tiff")
+    with pytest.raises(ClipError, match="no stated range"):
+        read_image(tmp_path / "float.tiff")
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64", "int64", "uint8", "unit"])
+def test_stacks_of_levels_keep_their_range(tmp_path, kind):
+    levels = np.arange(256, dtype=np.float64).reshape(1, 16, 16)
+    np.save(tmp_path / "s.npy", levels / 255 if kind == "unit" else levels.astype(kind))
+    (tmp_path / "l.csv").write_text("path\ns.npy#0\n")
+    (item,) = list_source({"name": "s", "kind": "list", "path": str(tmp_path / "l.csv"), "split": "image"})
+    record = read_item(item, 1, (16, 16), 1.0, "crop")
+    assert np.array_equal(record.frames[0, ..., 1], levels[0])
+    np.save(tmp_path / "s.npy", levels * 300)
+    assert "not 0..1 or 0..255" in read_item(item, 1, (16, 16), 1.0, "crop").reason
+
+
+def test_a_moving_picture_read_as_a_still_says_so(tmp_path):
+    pictures = [Image.fromarray(np.full((8, 8, 3), shade, np.uint8)) for shade in (0, 128, 255)]
+    pictures[0].save(tmp_path / "m.webp", save_all=True, append_images=pictures[1:])
+    assert "first of 3 frames" in read_image(tmp_path / "m.webp").reason
+
+
 def test_repeated_rows_are_counted_not_read_twice(tmp_path):
     (tmp_path / "l.csv").write_text("path\na.mp4\na.mp4\n")
     source = {"name": "s", "kind": "list", "path": str(tmp_path / "l.csv"), "split": "member"}

@@ -18,7 +18,7 @@ from vidmem.flow import clip_flows, load_estimator
 from vidmem.motion import flow_features, ofs_k
 from vidmem.scores import prompt_verdicts
 from vidmem.statistics import auc, auc_interval, precision_recall, share_interval
-from vidmem.tables import save_exhibit, to_latex, to_markdown
+from vidmem.tables import memorization_rows, real_rows, save_exhibit, to_latex, to_markdown
 
 
 def test_auc_is_the_share_of_ordered_pairs(stream):
@@ -79,6 +79,53 @@ def test_failed_samples_stay_in_the_denominator():
     assert anyone["defined"].to_dict() == {"p1": True, "p2": True, "p3": False}
     every = prompt_verdicts(clips, scores, "gsscd", "every").set_index("prompt_id")
     assert not every["memorised"].any()
+
+
+@pytest.mark.parametrize(
+    ("reason", "defined"), [("short", False), ("no reference window", False), ("static", True), ("", True)]
+)
+def test_motion_that_is_not_defined_is_not_a_share_of_zero(reason, defined):
+    clips, scores = verdict_inputs()
+    scores = pd.concat([scores.assign(metric=name, verdict=False, natural=reason, match="") for name in METRICS])
+    config = {"content": {"samples": "any"}, "motion": {"samples": "any"}, "interval": {"level": 0.95, "method": "wilson"}}
+    references = clips.assign(split="member")
+    row = memorization_rows("m", "c", clips, scores, references, config)[0]
+    held = clips.assign(split="heldout")
+    for found in (row, real_rows("c", held, scores, config["interval"])[0]):
+        assert np.isnan(found["motion_share"]) != defined
+        assert np.isnan(found["motion_share_unfiltered"]) != defined
+        assert found["n_prompts"] in (3, 5)
+
+
+METRICS = ("gsscd", "ofs_k", "ofs_k_unfiltered")
+
+
+def test_matches_with_images_are_counted_apart():
+    clips, scores = verdict_inputs()
+    scores = scores.assign(match=["photo"] + ["video"] * (len(scores) - 1))
+    references = pd.DataFrame({"clip_id": ["photo", "video"], "split": ["image", "member"]})
+    config = {"content": {"samples": "any"}, "motion": {"samples": "any"}, "interval": {"level": 0.95, "method": "wilson"}}
+    row = memorization_rows("m", "c", clips, scores, references, config)[0]
+    assert (row["content_share"], row["content_share_images"]) == (pytest.approx(1 / 3), pytest.approx(1 / 3))
+    row = memorization_rows("m", "c", clips, scores.assign(match="video"), references, config)[0]
+    assert (row["content_share"], row["content_share_images"]) == (pytest.approx(1 / 3), 0)
+
+
+def test_false_alarms_of_a_search_count_clips_not_pairs():
+    """Of four unrelated clips one resembles one other: one pair of six fires, but two clips of four."""
+    from vidmem.tables import filter_table
+    from vidmem.validation import FILTERS
+
+    pairs = [(a, b) for place, a in enumerate("abcd") for b in "abcd"[place + 1 :]]
+    rows = [("unrelated-moving", a, b, 0.9 if (a, b) == ("b", "d") else 0.1) for a, b in pairs]
+    rows += [("motion-twin", "a", "t", 0.9), ("camera", "x", "y", 0.9), ("motion-twin", "a", "short", np.nan)]
+    table = pd.DataFrame(rows, columns=["control", "first", "second", "value"])
+    table = pd.concat([table.assign(filter=stage, metric="ofs_k", variant="v", corpus="c") for stage in FILTERS])
+    found = filter_table(table, 0.5, "v", {"level": 0.95, "method": "wilson"})
+    found = found[found["filter"] == "none"].set_index("pairs")
+    assert found.loc["unrelated", ["n", "fires"]].tolist() == [6, pytest.approx(1 / 6)]
+    assert found.loc["unrelated, any of the corpus", ["n", "fires"]].tolist() == [4, 0.5]
+    assert found.loc["motion copies", "n"] == 1
 
 
 def test_a_status_needs_a_reason():

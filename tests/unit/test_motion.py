@@ -140,6 +140,14 @@ def test_features_of_a_small_object():
     assert features.entropy[0] == 0.0  # one direction
 
 
+def test_magnitude_is_a_share_of_the_frames_own_diagonal():
+    """Four pixels of a 256 x 456 frame, down or to the right, on a square grid."""
+    down, right = np.zeros((1, 2, 64, 64)), np.zeros((1, 2, 64, 64))
+    down[0, 1], right[0, 0] = 4 * 64 / 256, 4 * 64 / 456
+    for flows in (down, right):
+        assert flow_features(flows, size=(256, 456)).magnitude[0] == pytest.approx(4 / np.hypot(256, 456))
+
+
 def test_entropy_of_eight_directions_is_three_bits():
     angles = np.arange(64).reshape(8, 8) % 8 * np.pi / 4
     features = flow_features(np.stack([np.cos(angles), np.sin(angles)])[None])

@@ -94,3 +94,6 @@ def test_clips_generated_elsewhere_are_audited(smoke, project, run):
     assert row["content_share"] == 0.5
     verdict = json.loads((folder / "results/smoke/verdict.json").read_text())
     assert verdict["models"]["closed"]["content"]["worst"][0]["training"] == member
+    assert "Nothing to be done" in run(folder, "-n", "--cores", "2", *SMOKE).text
+    save_mp4(folder / "copy.mp4", frames.of("corpus-tiny", member)[::-1], 12.5, height=128, loops=1)
+    assert "read_generated" in run(folder, "-n", "--cores", "2", *SMOKE).text  # another file under the same name

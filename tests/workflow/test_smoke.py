@@ -102,10 +102,17 @@ def test_second_run_has_nothing_to_do(smoke, run):
 
 
 def test_a_threshold_reruns_seconds_of_work(smoke, run):
-    text = run(smoke[0], "-n", "--cores", "2", *changed(smoke[0], "content/threshold", 0.9)).text
-    jobs = set(re.findall(r"^(\w+) +\d+$", text, re.M))
-    assert "score_clips" in jobs
-    assert not jobs & {"generate_clips", "describe_frames", "compute_flow", "read_corpus", "make_controls", "search_content"}
+    heavy = {"generate_clips", "describe_frames", "compute_flow", "read_corpus", "make_controls", "search_content"}
+    heavy |= {"search_motion", "build_index", "validate_metrics"}
+    for key, value in (("content/threshold", 0.9), ("motion/threshold", 0.9), ("motion/samples", "every")):
+        jobs = set(re.findall(r"^(\w+) +\d+$", run(smoke[0], "-n", "--cores", "2", *changed(smoke[0], key, value)).text, re.M))
+        assert "score_clips" in jobs
+        assert not jobs & heavy, key
+
+
+def test_a_larger_batch_generates_nothing_again(smoke, run):
+    text = run(smoke[0], "-n", "--cores", "2", *changed(smoke[0], "models/tiny-text/batch", 3)).text
+    assert "generate_clips" not in text
 
 
 def test_report_is_one_archive(smoke, run):
