@@ -245,8 +245,8 @@ def _annealing(step: int, steps: int, warm_up: int) -> float:
 class MatrixOptimiser:
     """Muon for the hidden matrices and kernels, AdamW for the rest (embeddings, first and last layer, norms, biases).
 
-    On these models Muon reaches the loss of AdamW in about half the steps (docs/benchmarks.md). torch's takes
-    matrices only: a kernel is handed to it as a view [out, everything else] of its own memory.
+    On these models Muon needs about half the steps of AdamW (docs/methods.md). torch's takes matrices only: a kernel is
+    handed to it as a view [out, everything else] of its own memory.
 
     Args:
         parameters: by name; a name that contains 'embedding', 'conv_in' or 'conv_out' is left to AdamW.
