@@ -18,6 +18,7 @@ include: "rules/features.smk"
 include: "rules/search.smk"
 include: "rules/score.smk"
 include: "rules/exhibits.smk"
+include: "rules/inversion.smk"
 
 
 rule all:
@@ -28,6 +29,7 @@ rule all:
         collect("results/{run}/clips/{model}-{rank}.mp4", run=RUN, model=MODELS, rank=CLIP_RANKS),
         collect("results/{run}/index/{corpus}/{kind}.faiss", run=RUN, corpus=AUDITED, kind=["content", "motion"]),
         f"results/{RUN}/verdict.json",
+        collect("results/{run}/tables/{table}.csv", run=RUN, table=INVERSION_TABLES if INVERSIONS else []),
 
 
 rule tables:

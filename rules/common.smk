@@ -23,15 +23,17 @@ RUN = config["run"]
 MODELS = list(config["models"])
 PROMPTED = [name for name in MODELS if config["models"][name]["kind"] == "diffusers"]
 FROM_FILES = [name for name in MODELS if config["models"][name]["kind"] == "files"]
+INVERSIONS = list(config["inversions"])
 AUDITED = sorted({config["models"][name]["corpus"] for name in MODELS})
 SHARDS = [str(shard) for shard in range(config["shards"])]
 TRAINED = config["train"]["output"]
 # Raised by hand when a change of the code must generate or train again; a test guards them.
-RECIPES = {"generate_clips": 2, "train_model": 2}
+RECIPES = {"generate_clips": 2, "train_model": 2, "invert_images": 1}
 # What of the motion definition a search depends on: another threshold must not search again.
 MOTION_SEARCH = {key: config["motion"][key] for key in ("k", "cosine", "pairing", "filter")}
 CLIP_RANKS = [1, 2, 3, 4]
 TABLES = ["table1_metric_validation", "table2_memorization", "copies", "filter_ablation", "corpus_status", "corpus_motion"]
+INVERSION_TABLES = ["invmm_scores", "invmm_images", "invmm_separation"]
 FIGURES = [
     "fig1_gallery_text",
     "fig2_motion_panel",
@@ -149,6 +151,16 @@ def generation_spec(model):
     """Keys of a model that change what it generates, without its label, prompts and corpus."""
     beside = ("label", "corpus", "prompts", "kind", "unconditional", "batch")
     return {key: value for key, value in model.items() if key not in beside}
+
+
+def model_spec(name):
+    """What the configuration says of an audited or an inverted model."""
+    return config["models"].get(name) or config["inversions"][name]
+
+
+def inversion_spec(inversion):
+    """Keys of an inversion that change its scores."""
+    return {key: value for key, value in inversion.items() if key not in ("label", "corpus", "slots")}
 
 
 def descriptor_weights():

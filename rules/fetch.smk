@@ -24,12 +24,14 @@ rule fetch_model:
         "results/{run}/models/{model}.json",
     log:
         "results/{run}/logs/fetch_model/{model}.log",
+    wildcard_constraints:
+        model=one_of([*MODELS, *INVERSIONS]),
     conda:
         "../envs/media.yaml"
     params:
-        path=lambda wildcards: config["models"][wildcards.model]["path"],
-        revision=lambda wildcards: config["models"][wildcards.model].get("revision"),
+        path=lambda wildcards: model_spec(wildcards.model)["path"],
+        revision=lambda wildcards: model_spec(wildcards.model).get("revision"),
         # Not an input: the rule that trains the reference models would then run whenever the corpus is read.
-        files=lambda wildcards: digest_folder(config["models"][wildcards.model]["path"]),
+        files=lambda wildcards: digest_folder(model_spec(wildcards.model)["path"]),
     script:
         "../workflow_scripts/fetch_model.py"

@@ -19,6 +19,17 @@ MODULES = {
         "seeding",
         "devices",
     ],
+    "invert_images": [
+        "inversion/acceptance",
+        "inversion/adapters",
+        "inversion/conditioning",
+        "inversion/engine",
+        "inversion/objective",
+        "inversion/presets",
+        "inversion/sampling",
+        "inversion/schedule",
+        "seeding",
+    ],
     "train_model": ["models/training", "models/reference", "models/autoencoder", "seeding"],
 }
 

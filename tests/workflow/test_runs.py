@@ -97,3 +97,38 @@ def test_clips_generated_elsewhere_are_audited(smoke, project, run):
     assert "Nothing to be done" in run(folder, "-n", "--cores", "2", *SMOKE).text
     save_mp4(folder / "copy.mp4", frames.of("corpus-tiny", member)[::-1], 12.5, height=128, loops=1)
     assert "read_generated" in run(folder, "-n", "--cores", "2", *SMOKE).text  # another file under the same name
+
+
+INVERSIONS = """
+inversions:
+  clips-by-caption:
+    {corpus: tiny, pipeline: TextToVideoSDPipeline, path: reference_models/text-to-video, preset: small, mode: caption,
+     frames: 6, size: [32, 32], images_each: 1, splits: [member, heldout], seeds: 2, slots: 3,
+     plan: {steps: 4, check_every: 2, batch: 2, sampler_steps: 2, samples: 2, scales: [1.0, 2.0]}}
+  clips:
+    {corpus: tiny, pipeline: UnconditionalVideoPipeline, path: reference_models/unconditional-video, preset: small,
+     frames: 6, size: [32, 32], images_each: 1, splits: [member],
+     plan: {steps: 2, check_every: 2, batch: 2, sampler_steps: 2}}
+"""
+
+
+def test_training_clips_are_inverted(project, run):
+    folder = project()
+    text = (folder / "tests/config/smoke.yaml").read_text()
+    (folder / "tests/config/smoke.yaml").write_text(text + INVERSIONS)
+    tables = [f"results/smoke/tables/{name}.csv" for name in ("invmm_scores", "invmm_images", "invmm_separation")]
+    run(folder, "--cores", "2", *tables, *SMOKE)
+    scores = pd.read_csv(folder / tables[0])
+    assert set(scores["model"]) == {"clips", "clips-by-caption"}
+    assert set(scores["mode"]) == {"caption", "none"}
+    assert set(scores["status"]) <= {"replicated", "not_replicated"}
+    captioned = scores[scores["model"] == "clips-by-caption"]
+    assert captioned.groupby("image_id").size().eq(2).all()
+    assert (captioned["split"] == "heldout").any()
+    means = pd.read_csv(folder / tables[1])
+    assert len(means) == scores.groupby(["model", "image_id"]).ngroups
+    noise = list((folder / "results/smoke/inversion").rglob("*.safetensors"))
+    assert len(noise) == 2
+    assert not list((folder / "results/smoke/inversion").rglob("*.checkpoint"))
+    jobs = run(folder, "-n", "--cores", "2", *tables, *changed(folder, "inversions/clips/slots", 2)).text
+    assert "invert_images" not in jobs

@@ -147,7 +147,13 @@ def _check_references(config: Config) -> None:
         if model["corpus"] not in corpora:
             raise VidmemError(f"a corpus of {corpora}", repr(model["corpus"]), f"config key models.{name}.corpus")
         if model["kind"] == "diffusers":
-            _check_pipeline(name, model)
+            _check_pipeline("models", name, model)
+    for name, inversion in config["inversions"].items():
+        if name in config["models"]:
+            raise VidmemError("a name that no model has", repr(name), f"config key inversions.{name}")
+        if inversion["corpus"] not in corpora:
+            raise VidmemError(f"a corpus of {corpora}", repr(inversion["corpus"]), f"config key inversions.{name}.corpus")
+        _check_pipeline("inversions", name, inversion)
     motion = config["motion"]
     for kind in ("corpora", "models"):
         for name, entry in config[kind].items():
@@ -185,18 +191,18 @@ def _check_class(wanted: str, known: list[str], where: str) -> None:
         raise VidmemError("a class of diffusers", repr(wanted), where, f"did you mean {near[0]!r}?" if near else "")
 
 
-def _check_pipeline(name: str, model: Config) -> None:
+def _check_pipeline(kind: str, name: str, model: Config) -> None:
     if not model["trust_remote_code"]:
         own = ["UnconditionalVideoPipeline"]
         known = diffusers_classes("Pipeline")
-        _check_class(model["pipeline"], known + own if known else [], f"config key models.{name}.pipeline")
-    if model["scheduler"]:
-        _check_class(model["scheduler"], diffusers_classes("Scheduler"), f"config key models.{name}.scheduler")
+        _check_class(model["pipeline"], known + own if known else [], f"config key {kind}.{name}.pipeline")
+    if model.get("scheduler"):
+        _check_class(model["scheduler"], diffusers_classes("Scheduler"), f"config key {kind}.{name}.scheduler")
     local = Path(model["path"]).exists() or model["path"].startswith((".", "/")) or model["path"].count("/") != 1
     local = local or model["path"].startswith("reference_models/")
     if not local and model["revision"] is None:
         raise VidmemError(
-            "a pinned revision for a hub repository", None, f"config key models.{name}.revision", "give a commit hash"
+            "a pinned revision for a hub repository", None, f"config key {kind}.{name}.revision", "give a commit hash"
         )
     if model["frames"] < 1:
-        raise VidmemError("frames >= 1", model["frames"], f"config key models.{name}.frames")
+        raise VidmemError("frames >= 1", model["frames"], f"config key {kind}.{name}.frames")

@@ -5,11 +5,13 @@ from .adapters import InvertibleModel, frozen
 from .conditioning import MODES, Conditioning
 from .engine import Inversion, InversionPlan, Inverter, Target
 from .objective import DiffusionPath, FlowPath, divergence, nats_per_image, path_of
+from .presets import PRESETS, plan_of
 from .sampling import sample
 from .schedule import AdaptiveWeights, WeightRule
 
 __all__ = [
     "MODES",
+    "PRESETS",
     "Acceptance",
     "AcceptanceRule",
     "AdaptiveWeights",
@@ -27,5 +29,6 @@ __all__ = [
     "frozen",
     "nats_per_image",
     "path_of",
+    "plan_of",
     "sample",
 ]

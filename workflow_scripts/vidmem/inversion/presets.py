@@ -6,6 +6,9 @@ part of a plan.
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
+
+from ..errors import VidmemError
 from .acceptance import AcceptanceRule
 from .engine import InversionPlan
 from .schedule import WeightRule
@@ -36,3 +39,31 @@ PRESETS = {
     # Ours, for the default audit: the same rule on a budget of minutes.
     "small": InversionPlan(WeightRule(25, 1e-3), AcceptanceRule(), steps=300, batch=8, sampler_steps=20),
 }
+
+
+def plan_of(preset: str, mode: str, changes: dict) -> InversionPlan:
+    """A preset with changes.
+
+    Args:
+        preset: name in PRESETS.
+        mode: how the model is conditioned; '' for that of the preset.
+        changes: fields of the plan, of its weight rule or of its acceptance rule, by name.
+
+    Raises:
+        VidmemError: a field that no part of a plan has.
+    """
+    plan = PRESETS[preset]
+    parts = {"weights": plan.weights, "acceptance": plan.acceptance}
+    known = {field.name: name for name, part in parts.items() for field in fields(part)}
+    known |= {field.name: "" for field in fields(plan) if field.name not in parts}
+    for key, value in changes.items():
+        if key not in known:
+            raise VidmemError(f"one of {sorted(known)}", key, "inversions.<name>.plan")
+        value = tuple(value) if isinstance(value, list) else value
+        if known[key]:
+            parts[known[key]] = replace(parts[known[key]], **{key: value})
+        else:
+            plan = replace(plan, **{key: value})
+    if mode == "none":
+        parts["acceptance"] = replace(parts["acceptance"], scales=(1.0,))
+    return replace(plan, **parts, mode=mode or plan.mode)

@@ -1,0 +1,113 @@
+"""Invert one shard of a model's targets: the noise that reproduces each, and how far it is from the prior."""
+
+import os
+from pathlib import Path
+
+from vidmem.devices import claim_device, torch_device
+
+
+def invert_images(
+    inputs,
+    inversion: dict,
+    name: str,
+    preset: str,
+    seed: int,
+    shard: int,
+    shards: int,
+    slots: int,
+    device,
+    threads: int,
+    output,
+):
+    import pandas as pd
+    import torch
+    from tqdm import tqdm
+
+    from vidmem.inversion import Inverter, InvertibleModel, Target, plan_of
+    from vidmem.inversion.outcome import inversion_rows
+    from vidmem.models.adapter import GenerationSpec, load_pipeline
+    from vidmem.store import save_table
+
+    torch.set_num_threads(threads)
+    names = ("pipeline", "path", "revision", "variant", "dtype", "trust_remote_code")
+    spec = GenerationSpec(**{key: inversion[key] for key in names})
+    model = InvertibleModel(load_pipeline(spec).to(torch_device(device)), tuple(inversion["size"]), inversion["frames"])
+    chosen, pictures = load_targets(inputs, inversion, seed, shard, shards)
+    targets = [Target(row.clip_id, pictures[row.clip_id], row.caption) for row in chosen.itertuples()]
+    describe = load_describer(inputs.weights, preset, threads)
+    plan, tables, noise = plan_of(inversion["preset"], inversion["mode"], inversion["plan"]), [], {}
+    for number in range(inversion["seeds"]):
+        inverter = Inverter(model, plan, describe, seed + number, slots)
+        with tqdm(total=len(targets), desc=f"invert {name}, seed {number}", unit="image", disable=None) as bar:
+
+            def report(done: int, replicated: int, censored: int) -> None:
+                bar.update(done - bar.n)
+                bar.set_postfix(replicated=replicated, censored=censored)
+
+            results = inverter.run(targets, Path(f"{output.scores}.{number}.checkpoint"), report=report)
+        tables.append(inversion_rows(results, chosen, name, plan.mode, seed + number))
+        for result in results:
+            stem = f"{result.image_id}/{seed + number}"
+            noise |= {f"{stem}/mean": result.mean, f"{stem}/log_variance": result.log_variance}
+    save_noise(output.noise, noise)
+    save_table(output.scores, pd.concat(tables, ignore_index=True))
+
+
+def load_targets(inputs, inversion: dict, seed: int, shard: int, shards: int):
+    """Table of the targets of a shard, and the frames of each: the middle ones of a clip."""
+    import pandas as pd
+
+    from vidmem.features import frame_rows, usable
+    from vidmem.inversion.outcome import choose_targets
+    from vidmem.store import load_table, shard_of
+
+    tables, pictures = [load_table(path) for path in inputs.clips], {}
+    for table, path in zip(tables, inputs.frames, strict=True):
+        pictures |= frame_rows(table, path)
+    clips = usable(pd.concat(tables, ignore_index=True))
+    clips = clips[clips["count"] >= inversion["frames"]]
+    chosen = choose_targets(clips, inversion["splits"], inversion["images_each"], seed)
+    chosen = chosen[[shard_of(clip_id, shards) == shard for clip_id in chosen["clip_id"]]]
+    starts = {row.clip_id: (row.count - inversion["frames"]) // 2 for row in chosen.itertuples()}
+    wanted = {clip_id: pictures[clip_id][first : first + inversion["frames"]] for clip_id, first in starts.items()}
+    return chosen, wanted
+
+
+def load_describer(weights: str, preset: str, threads: int):
+    import numpy as np
+
+    from vidmem.descriptors import PRESETS, describe_frames, load_encoder
+
+    encode = load_encoder(PRESETS[preset], weights, threads)
+    return lambda frames: np.concatenate(list(describe_frames(np.asarray(frames), encode, PRESETS[preset])))
+
+
+def save_noise(path: str, noise: dict) -> None:
+    from safetensors.numpy import save
+
+    from vidmem.store import write_atomic
+
+    write_atomic(path, lambda file: file.write(save(noise)))
+
+
+if "snakemake" in globals():
+    from vidmem.logs import start_logging
+
+    start_logging(snakemake.log[0], snakemake.scriptdir)
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    claimed = claim_device(snakemake.config["device"], snakemake.resources.get("gpu", 0))
+    params = snakemake.params
+    invert_images(
+        snakemake.input,
+        params.inversion,
+        snakemake.wildcards.inversion,
+        params.preset,
+        params.seed,
+        int(snakemake.wildcards.shard),
+        params.shards,
+        # Scores do not depend on how many images are inverted at once.
+        snakemake.config["inversions"][snakemake.wildcards.inversion]["slots"],
+        claimed,
+        snakemake.threads,
+        snakemake.output,
+    )
