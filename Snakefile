@@ -30,6 +30,7 @@ rule all:
         collect("results/{run}/index/{corpus}/{kind}.faiss", run=RUN, corpus=AUDITED, kind=["content", "motion"]),
         f"results/{RUN}/verdict.json",
         collect("results/{run}/tables/{table}.csv", run=RUN, table=INVERSION_TABLES if INVERSIONS else []),
+        collect("results/{run}/figures/{figure}.png", run=RUN, figure=INVERSION_FIGURES if INVERSIONS else []),
 
 
 rule tables:

@@ -24,6 +24,7 @@ MODELS = list(config["models"])
 PROMPTED = [name for name in MODELS if config["models"][name]["kind"] == "diffusers"]
 FROM_FILES = [name for name in MODELS if config["models"][name]["kind"] == "files"]
 INVERSIONS = list(config["inversions"])
+INVERTED = sorted({config["inversions"][name]["corpus"] for name in INVERSIONS})
 AUDITED = sorted({config["models"][name]["corpus"] for name in MODELS})
 SHARDS = [str(shard) for shard in range(config["shards"])]
 TRAINED = config["train"]["output"]
@@ -34,6 +35,7 @@ MOTION_SEARCH = {key: config["motion"][key] for key in ("k", "cosine", "pairing"
 CLIP_RANKS = [1, 2, 3, 4]
 TABLES = ["table1_metric_validation", "table2_memorization", "copies", "filter_ablation", "corpus_status", "corpus_motion"]
 INVERSION_TABLES = ["invmm_scores", "invmm_images", "invmm_separation"]
+INVERSION_FIGURES = ["fig_invmm_copies", "fig_invmm_distribution", "fig_invmm_samples"]
 FIGURES = [
     "fig1_gallery_text",
     "fig2_motion_panel",

@@ -72,3 +72,39 @@ rule tabulate_inversion:
         code=digest_of("inversion/outcome", "tables"),
     script:
         "../workflow_scripts/tabulate_inversion.py"
+
+
+rule plot_inversion:
+    input:
+        scores="results/{run}/tables/invmm_scores.csv",
+        images="results/{run}/tables/invmm_images.csv",
+        noise=collect("results/{{run}}/inversion/{inversion}/{shard}.safetensors", inversion=INVERSIONS, shard=SHARDS),
+        clips=collect("results/{{run}}/data/corpus-{corpus}/{shard}.clips.parquet", corpus=INVERTED, shard=SHARDS),
+        frames=collect("results/{{run}}/data/corpus-{corpus}/{shard}.frames.npy", corpus=INVERTED, shard=SHARDS),
+    output:
+        copies=report(
+            "results/{run}/figures/fig_invmm_copies.png",
+            caption="report/invmm.rst",
+            category="Figures",
+            labels={"exhibit": "InvMM", "what": "score against planted copies"},
+        ),
+        distribution=report(
+            "results/{run}/figures/fig_invmm_distribution.png",
+            caption="report/invmm.rst",
+            category="Figures",
+            labels={"exhibit": "InvMM", "what": "distribution of the scores"},
+        ),
+        samples=report(
+            "results/{run}/figures/fig_invmm_samples.png",
+            caption="report/invmm.rst",
+            category="Figures",
+            labels={"exhibit": "InvMM", "what": "targets, samples from the inverted noise, samples from the prior"},
+        ),
+    log:
+        "results/{run}/logs/plot_inversion.log",
+    conda:
+        "../envs/torch.yaml"
+    params:
+        code=digest_of("figures", "features"),
+    script:
+        "../workflow_scripts/plot_inversion.py"

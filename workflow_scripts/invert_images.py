@@ -35,7 +35,8 @@ def invert_images(
     chosen, pictures = load_targets(inputs, inversion, seed, shard, shards)
     targets = [Target(row.clip_id, pictures[row.clip_id], row.caption) for row in chosen.itertuples()]
     describe = load_describer(inputs.weights, preset, threads)
-    plan, tables, noise = plan_of(inversion["preset"], inversion["mode"], inversion["plan"]), [], {}
+    plan = plan_of(inversion["preset"], inversion["mode"], inversion["plan"] | {"replays": inversion["replays"]})
+    tables, noise = [], {}
     for number in range(inversion["seeds"]):
         inverter = Inverter(model, plan, describe, seed + number, slots)
         with tqdm(total=len(targets), desc=f"invert {name}, seed {number}", unit="image", disable=None) as bar:
@@ -48,7 +49,7 @@ def invert_images(
         tables.append(inversion_rows(results, chosen, name, plan.mode, seed + number))
         for result in results:
             stem = f"{result.image_id}/{seed + number}"
-            noise |= {f"{stem}/mean": result.mean, f"{stem}/log_variance": result.log_variance}
+            noise |= {f"{stem}/{part}": getattr(result, part) for part in ("mean", "log_variance", "replays")}
     save_noise(output.noise, noise)
     save_table(output.scores, pd.concat(tables, ignore_index=True))
 

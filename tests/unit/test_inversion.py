@@ -257,6 +257,23 @@ def test_killed_and_resumed_is_uninterrupted(pixel_pipeline, stream, tmp_path, k
         assert np.array_equal(first.mean, second.mean)
 
 
+@pytest.mark.parametrize("mode", ["caption", "prompt"])
+def test_replays_show_the_noise_that_was_found_and_the_prior(video_pipeline, stream, tmp_path, mode):
+    model = InvertibleModel(video_pipeline, frames=2)
+    plan = replace(PLAN, mode=mode, acceptance=AcceptanceRule(2, scales=(1.0, 3.0)), steps=5, batch=2, replays=2)
+    first, second = (Inverter(model, plan, describe, 0, slots=n).run(clips(2, stream_of(1)))[1] for n in (1, 2))
+    assert first.replays.shape == (2, 2, 2, 32, 32, 3)
+    assert np.abs(first.replays.astype(int) - second.replays).max() <= 2
+    assert not np.array_equal(first.replays[0], first.replays[1])
+    still = replace(plan, rate=1e-9, mode="caption")
+    prior = Inverter(model, still, describe, 0).run(clips(1, stream_of(1)))[0].replays
+    assert np.abs(prior[0].astype(int) - prior[1]).max() <= 1  # noise that did not move is the prior
+
+
+def stream_of(seed):
+    return np.random.default_rng(seed)
+
+
 def test_refining_never_raises_the_score(stream):
     target = pictures(1, stream)[0]
     model = InvertibleModel(OraclePipeline(target.frames[0]))

@@ -117,7 +117,8 @@ def test_training_clips_are_inverted(project, run):
     text = (folder / "tests/config/smoke.yaml").read_text()
     (folder / "tests/config/smoke.yaml").write_text(text + INVERSIONS)
     tables = [f"results/smoke/tables/{name}.csv" for name in ("invmm_scores", "invmm_images", "invmm_separation")]
-    run(folder, "--cores", "2", *tables, *SMOKE)
+    figures = [f"results/smoke/figures/fig_invmm_{name}.png" for name in ("copies", "distribution", "samples")]
+    run(folder, "--cores", "2", *tables, *figures, *SMOKE)
     scores = pd.read_csv(folder / tables[0])
     assert set(scores["model"]) == {"clips", "clips-by-caption"}
     assert set(scores["mode"]) == {"caption", "none"}

@@ -227,3 +227,78 @@ def copies_figure(table: pd.DataFrame) -> plt.Figure:
         axes[0].legend(loc="upper left")
         figure.tight_layout()
         return figure
+
+
+def inversion_scores(table: pd.DataFrame) -> plt.Figure:
+    """Inversion scores against planted copies, and the share of images that were replicated at all.
+
+    Args:
+        table: of image_means: model, mode, copies, split, n_seeds, n_replicated, score.
+    """
+    with plt.rc_context(STYLE):
+        if not len(table):
+            return empty_figure("Inversion scores against planted copies", "no image was inverted")
+        figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.2))
+        counts = sorted(set(table["copies"]))
+        for place, (model, group) in enumerate(table.groupby("model", sort=True)):
+            style = {"color": PALETTE[place % 10], "marker": "osv^D"[place % 5]}
+            x = group["copies"].map(counts.index) + np.random.default_rng(0).uniform(-0.15, 0.15, len(group))
+            axes[0].plot(x, group["score"], linestyle="", markersize=4, alpha=0.7, label=model, **style)
+            shares = group.assign(share=group["n_replicated"] / group["n_seeds"]).groupby("copies")["share"].mean()
+            axes[1].plot([counts.index(copies) for copies in shares.index], shares, linewidth=1.4, label=model, **style)
+        labels = ["held out" if copies == 0 else str(copies) for copies in counts]
+        for axis, label in zip(axes, ("score of replicated images, nats per dimension", "share of inversions that replicated")):
+            axis.set(xticks=range(len(counts)), xticklabels=labels, xlabel="copies in training", ylabel=label)
+        axes[1].set_ylim(-0.03, 1.03)
+        axes[1].legend(loc="upper left")
+        figure.tight_layout()
+        return figure
+
+
+def inversion_distribution(table: pd.DataFrame) -> plt.Figure:
+    """Cumulative distribution of the inversion scores by split; censored ones keep the curve below one.
+
+    Args:
+        table: scores of images and seeds: model, split, score.
+    """
+    with plt.rc_context(STYLE):
+        if not len(table):
+            return empty_figure("Distribution of the inversion scores", "no image was inverted")
+        models = sorted(set(table["model"]))
+        figure, axes = plt.subplots(1, len(models), figsize=(4.2 * len(models), 3.2), squeeze=False, sharey=True)
+        for axis, model in zip(axes[0], models):
+            own = table[table["model"] == model]
+            for colour, (split, group) in zip((MEMBER, HELDOUT, IMAGE), own.groupby("split", sort=True)):
+                found = np.sort(group["score"][np.isfinite(group["score"])])
+                heights = np.arange(1, len(found) + 1) / len(group)
+                label = f"{split} ({len(found)} of {len(group)})"
+                axis.step(np.r_[0, found], np.r_[0, heights], where="post", color=colour, label=label)
+            axis.set(title=model, xlabel="score, nats per dimension", ylim=(-0.03, 1.03))
+            axis.legend(loc="lower right", title="replicated")
+        axes[0, 0].set_ylabel("share of inversions up to the score")
+        figure.tight_layout()
+        return figure
+
+
+def inversion_samples(rows: Sequence[dict], count: int = 3) -> plt.Figure:
+    """Targets, samples from the noise that was found, and samples from the prior.
+
+    Args:
+        rows: dictionaries with target (uint8 [H, W, 3]), found and prior (uint8 [n, H, W, 3]), title, caption.
+    """
+    title = "Target, samples from the inverted noise, samples from the prior"
+    with plt.rc_context({**STYLE, "axes.grid": False}):
+        if not rows:
+            return empty_figure(title, "no image was inverted")
+        figure, axes = plt.subplots(-(-len(rows) // 2), 2, figsize=(9.2, 1.75 * -(-len(rows) // 2)), squeeze=False)
+        for axis in axes.flat:
+            axis.axis("off")
+        for axis, row in zip(axes.flat, rows):
+            gap = np.full((len(row["target"]), 4, 3), 255, np.uint8)
+            parts = [row["target"][None], row["found"][:count], row["prior"][:count]]
+            tiles = [strip(part, len(part)) for part in parts]
+            axis.imshow(np.concatenate([tiles[0], gap, tiles[1], gap, tiles[2]], axis=1), interpolation="nearest")
+            axis.set_title(f"{row['title']}\n{plain_text(row['caption'], 62, 1)}", fontsize=7.5, loc="left")
+        figure.suptitle(title, fontsize=9.5)
+        figure.tight_layout()
+        return figure

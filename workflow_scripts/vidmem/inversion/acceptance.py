@@ -39,11 +39,13 @@ class Acceptance:
         passed: bool [S].
         similarity: float [S], of the best scale the lowest similarity that was seen: of a passed image the minimum over
             all noises, of a failed one an upper bound on it.
+        scale: int [S], index of that scale.
         calls: int [S], network passes a sampler step of the samples that were drawn: two where guidance is on.
     """
 
     passed: np.ndarray
     similarity: np.ndarray
+    scale: np.ndarray
     calls: np.ndarray
 
 
@@ -78,4 +80,4 @@ def accept(similarity: Similarity, images: int, rule: AcceptanceRule, staged: bo
         np.minimum.at(lowest, (image, scale), found)
         np.add.at(calls, image, cost)
     best = lowest.max(1)
-    return Acceptance(best >= rule.threshold, best, calls)
+    return Acceptance(best >= rule.threshold, best, lowest.argmax(1), calls)

@@ -33,6 +33,8 @@ Describe = Callable[[np.ndarray], np.ndarray]
 Report = Callable[[int, int, int], None]
 """Images done, replicated, censored."""
 
+ARRAYS = ("mean", "log_variance", "replays")
+
 State = dict[str, torch.Tensor]
 """Tensors of all active images, [S, ...] each: noise and its moments, weight of the divergence, target, prompt."""
 
@@ -54,6 +56,7 @@ class InversionPlan:
         refine: checks an image goes on for after its first success, in search of a lower score that still passes.
         sample_batch: samples drawn in one network batch.
         memory: bytes that soft prompts may take.
+        replays: samples drawn at the end from the noise that was found, and as many from the prior, to be looked at.
     """
 
     weights: WeightRule
@@ -69,6 +72,7 @@ class InversionPlan:
     refine: int = 0
     sample_batch: int = 64
     memory: int = 16 * 2**30
+    replays: int = 0
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,7 @@ class Inversion:
         trace: per check the similarity of Acceptance.
         steps, network_calls, seconds: its cost; the seconds are its share of those of its batch.
         mean, log_variance: float32 [*shape], the noise that was found.
+        replays: uint8 [2, plan.replays, T, H, W, 3]: samples from that noise, and from the prior under the same prompt.
     """
 
     image_id: str
@@ -104,6 +109,7 @@ class Inversion:
     seconds: float
     mean: np.ndarray = field(repr=False)
     log_variance: np.ndarray = field(repr=False)
+    replays: np.ndarray = field(repr=False)
 
     @property
     def best_similarity(self) -> float:
@@ -124,6 +130,7 @@ class _Slot:
     score: float = math.inf
     best: tuple[torch.Tensor, torch.Tensor] | None = None  # mean and log variance of that score
     diverged: bool = False
+    scale: int = 0  # index of the guidance scale of the latest check's best similarity
 
 
 class Inverter:
@@ -286,7 +293,7 @@ class Inverter:
         for place, slot in enumerate(slots):
             slot.trace.append(float(outcome.similarity[place]))
             slot.calls += int(outcome.calls[place] * plan.sampler_steps)
-            slot.diverged = not finite[place]
+            slot.diverged, slot.scale = not finite[place], int(outcome.scale[place])
             score = parts[0][place] + parts[1][place]
             if outcome.passed[place] and finite[place] and score < slot.score:
                 slot.found, slot.score = slot.checks if slot.found < 0 else slot.found, score
@@ -348,7 +355,24 @@ class Inverter:
         return Inversion(
             self.targets[slot.target].image_id, status, slot.score, *parts, slot.trace,
             slot.checks * self.plan.weights.check_every, slot.calls, slot.seconds, mean.numpy(), log_variance.numpy(),
+            self._replay(slot, place, mean, log_variance),
         )  # fmt: skip
+
+    @torch.no_grad()
+    def _replay(self, slot: _Slot, place: int, mean: torch.Tensor, log_variance: torch.Tensor) -> np.ndarray:
+        """Samples from the noise that was found and from the prior."""
+        count, plan = self.plan.replays, self.plan
+        if not count:
+            return np.zeros((2, 0, 1, *self.model.size, 3), np.uint8)
+        stream = self._stream(slot, "replay")
+        noise = _normal((count, *self.model.shape), stream)
+        found = mean.to(noise.device) + (log_variance.to(noise.device) / 2).exp() * noise
+        told = self.conditioning.told({name: value[place : place + 1] for name, value in self.state.items()}, [stream], 1)
+        told = {name: value.expand(2 * count, *value.shape[1:]) for name, value in told.items()}
+        scales = torch.full((2 * count,), plan.acceptance.scales[slot.scale])
+        starts, streams = torch.cat([found, noise]), [stream] * (2 * count)
+        frames = sample(self.model, starts, told, self.silence, scales, plan.sampler, plan.sampler_steps, streams)
+        return frames.reshape(2, count, *frames.shape[1:])
 
     # Checkpoints are written between checks only: there the streams have no state.
 
@@ -359,8 +383,7 @@ class Inverter:
     def _save(self, path: Path) -> None:
         slots = [{**vars(slot), "best": list(slot.best or [])} for slot in self.active]
         results = [
-            {**vars(result), "target": target, "mean": torch.from_numpy(result.mean),
-             "log_variance": torch.from_numpy(result.log_variance)}
+            {**vars(result), "target": target, **{name: torch.from_numpy(getattr(result, name)) for name in ARRAYS}}
             for target, result in self.results.items()
         ]  # fmt: skip
         content = {"identity": self._identity(), "next": self.next, "state": self.state, "slots": slots, "results": results}
@@ -376,7 +399,7 @@ class Inverter:
             _Slot(**{**slot, "best": tuple(part.cpu() for part in slot["best"]) or None}) for slot in content["slots"]
         ]
         for result in content["results"]:
-            arrays = {name: result[name].cpu().numpy() for name in ("mean", "log_variance")}
+            arrays = {name: result[name].cpu().numpy() for name in ARRAYS}
             target = result.pop("target")
             self.results[target] = Inversion(**{**result, **arrays})
 
