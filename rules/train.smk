@@ -15,9 +15,11 @@ rule train_autoencoder:
         "results/{run}/logs/train_autoencoder.log",
     conda:
         "../envs/torch.yaml"
+    threads: 2
     resources:
         mem_mb=4000,
     params:
+        seed=config["seed"],
         plan=config["train"]["autoencoder"],
         code=digest_of("models/autoencoder"),
         preset=config["descriptors"]["preset"],

@@ -9,7 +9,7 @@ from vidmem.errors import VidmemError
 from vidmem.generation import generate_resumable, guidance_rows, requests_of
 from vidmem.guidance import frames_first, guidance_magnitudes
 from vidmem.models.adapter import GenerationSpec, PipelineAdapter, Request, Sample, pipeline_class
-from vidmem.models.autoencoder import PatchAutoencoder
+from vidmem.models.autoencoder import PatchAutoencoder, fit_refiner
 from vidmem.models.fingerprint import model_fingerprint
 from vidmem.models.reference import UnconditionalVideoPipeline, build_pipeline, build_tokenizer
 from vidmem.models.training import DiffusionPlan, DiffusionTrainer, TrainingSet, denoising_loss
@@ -324,6 +324,28 @@ def test_image_models_train_give_out_their_past_and_generate(kind, tmp_path):
     prompt = "a" if kind == "text-to-image" else ""
     sample = next(adapter.generate([Request("p", prompt, 0)]))[0]
     assert (sample.status, sample.frames.shape) == ("ok", (1, 32, 32, 3))
+
+
+def test_the_refiner_takes_noise_away_and_leaves_clean_pictures(tmp_path):
+    torch.manual_seed(0)
+    # Pictures of two flat halves: what is not flat is noise.
+    shades, edges = torch.rand(64, 3, 2, generator=torch.Generator().manual_seed(1)) * 2 - 1, torch.arange(64) % 28 + 2
+    images = torch.stack([torch.where(torch.arange(32) < edge, s[:, :1], s[:, 1:])[:, None].expand(3, 32, 32)
+                          for s, edge in zip(shades, edges)])  # fmt: skip
+    vae = PatchAutoencoder.untrained(4, 48, (12, 2))
+    vae.fit_components(images)
+    clean = vae.project(images)
+    assert torch.allclose(vae.decode(clean).sample, images, atol=1e-4)  # before it is trained it changes nothing
+    noisy = clean + 0.3 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(2))
+    before = (vae.decode(noisy).sample - images).square().mean()
+    losses = fit_refiner(vae, images, 300, 0.5, seed=0)
+    with torch.no_grad():
+        assert (vae.decode(noisy).sample - images).square().mean() < 0.75 * before
+        assert (vae.decode(clean).sample - images).abs().mean() < 0.05
+    assert losses[-1] < losses[0]
+    vae.save_pretrained(tmp_path)
+    again = PatchAutoencoder.from_pretrained(tmp_path)
+    assert torch.equal(again.decode(noisy).sample, vae.decode(noisy).sample)
 
 
 def test_bad_training_sets_are_named():
