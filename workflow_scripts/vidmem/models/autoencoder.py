@@ -3,7 +3,7 @@
 Convolutional autoencoders of this size blur, and SSCD punishes blur and block noise: whatever is generated through
 them cannot score above their own reconstructions. This one is linear (principal components of patches, partly
 whitened): with all components kept it is lossless. What is left is the error of the diffusion model that writes the
-latents: a small residual network behind the linear decoder, trained on footage with noise in its latents, takes part of it away.
+latents: a small residual network behind the linear decoder, trained on footage with noise in its latents, takes away a part.
 """
 
 from __future__ import annotations
