@@ -130,7 +130,7 @@ def fit_refiner(vae: PatchAutoencoder, images: torch.Tensor, steps: int, noise: 
         vae: with fitted components and a refiner.
         images: float [N, 3, H, W] in -1..1.
         steps: of 32 images each.
-        noise: largest deviation of the noise; each image gets one drawn evenly from 0 to it, and one in four gets none.
+        noise: largest deviation of the noise; each image gets one drawn evenly from 0 to it, and one in ten gets none.
         seed: of every draw.
         report: told every step.
 
@@ -144,7 +144,7 @@ def fit_refiner(vae: PatchAutoencoder, images: torch.Tensor, steps: int, noise: 
     for step in range(steps):
         stream = torch_stream("refiner", seed, step)
         chosen = torch.randint(len(images), (32,), generator=stream)
-        level = torch.rand(32, 1, 1, 1, generator=stream) * noise * (torch.rand(32, 1, 1, 1, generator=stream) > 0.25)
+        level = torch.rand(32, 1, 1, 1, generator=stream) * noise * (torch.rand(32, 1, 1, 1, generator=stream) > 0.1)
         noisy = latents[chosen] + level * torch.randn(latents[chosen].shape, generator=stream)
         # The absolute error keeps flat areas flat and edges sharp, where the squared one would blur.
         loss = functional.l1_loss(vae.refiner(vae.reconstruct(noisy).detach()), images[chosen])
