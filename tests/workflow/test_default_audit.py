@@ -56,12 +56,20 @@ def test_memorization_rises_with_copies():
     assert video["content_share"].iloc[0] == 0.0
 
 
-def test_clips_planted_64_times_are_replayed():
-    """The goal is 80 % of the clips planted 16 and 64 times; docs/benchmarks.md says what the shipped weights reach."""
+def test_clips_planted_often_are_replayed():
     rows = table("copies")
     video = rows[rows["data"] == "video"].set_index("copies")
-    assert video.loc[64, "content_share"] >= 0.5
-    assert video.loc[64, "content_share"] > video.loc[16, "content_share"] > video.loc[1, "content_share"]
+    often = video.loc[[16, 64]]
+    assert (often["content_share"] * often["n"]).sum() / often["n"].sum() >= 0.8
+    assert video.loc[64, "content_share"] > video.loc[16, "content_share"] > video.loc[4, "content_share"]
+    assert video.loc[4, "content_share"] > video.loc[1, "content_share"]
+
+
+def test_images_planted_often_come_back_in_generated_clips():
+    rows = table("copies")
+    image = rows[rows["data"] == "image"].set_index("copies")
+    assert image.loc[64, "content_share"] > image.loc[1, "content_share"]
+    assert table("table2_memorization").set_index(["model", "kind"]).loc[("reference-text", "image"), "content_share_images"] > 0.2
 
 
 def test_real_held_out_clips_are_not_flagged():
