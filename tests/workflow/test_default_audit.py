@@ -69,7 +69,9 @@ def test_images_planted_often_come_back_in_generated_clips():
     rows = table("copies")
     image = rows[rows["data"] == "image"].set_index("copies")
     assert image.loc[64, "content_share"] > image.loc[1, "content_share"]
-    assert table("table2_memorization").set_index(["model", "kind"]).loc[("reference-text", "image"), "content_share_images"] > 0.2
+    assert (
+        table("table2_memorization").set_index(["model", "kind"]).loc[("reference-text", "image"), "content_share_images"] > 0.2
+    )
 
 
 def test_real_held_out_clips_are_not_flagged():
