@@ -49,4 +49,5 @@ rule train_reference:
 
 
 onsuccess:
-    print(closing_message())
+    # Also after a training or a single table: then there is no whole audit to announce.
+    print(closing_message() if Path(f"results/{RUN}/verdict.json").exists() else "")

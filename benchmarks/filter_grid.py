@@ -42,7 +42,7 @@ def load_flows(folder: Path, corpus: str):
             ids.append(clip_id)
             fields.append(features.of(clip_id))
             counts.append(len(fields[-1]))
-            rows.append(features.rows[features.rows["clip_id"] == clip_id])
+            rows.append(features.table_of([clip_id]))
     return ids, np.array(counts), np.concatenate(fields), motion_features(pd.concat(rows))
 
 

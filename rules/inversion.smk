@@ -105,6 +105,7 @@ rule plot_inversion:
     conda:
         "../envs/torch.yaml"
     params:
-        code=digest_of("figures", "features"),
+        corpora={name: config["inversions"][name]["corpus"] for name in INVERSIONS},
+        code=digest_of("figures", "exhibit_data"),
     script:
         "../workflow_scripts/plot_inversion.py"

@@ -56,21 +56,22 @@ def invert_images(
 
 def load_targets(inputs, inversion: dict, seed: int, shard: int, shards: int):
     """Table of the targets of a shard, and the frames of each: the middle ones of a clip."""
-    import pandas as pd
-
-    from vidmem.features import frame_rows, usable
+    from vidmem.exhibit_data import Frames
+    from vidmem.features import usable
     from vidmem.inversion.outcome import choose_targets
-    from vidmem.store import load_table, shard_of
+    from vidmem.store import shard_of
 
-    tables, pictures = [load_table(path) for path in inputs.clips], {}
-    for table, path in zip(tables, inputs.frames, strict=True):
-        pictures |= frame_rows(table, path)
-    clips = usable(pd.concat(tables, ignore_index=True))
+    pictures = Frames(inputs.clips, inputs.frames)
+    clips = usable(pictures.clips)
     clips = clips[clips["count"] >= inversion["frames"]]
     chosen = choose_targets(clips, inversion["splits"], inversion["images_each"], seed)
     chosen = chosen[[shard_of(clip_id, shards) == shard for clip_id in chosen["clip_id"]]]
-    starts = {row.clip_id: (row.count - inversion["frames"]) // 2 for row in chosen.itertuples()}
-    wanted = {clip_id: pictures[clip_id][first : first + inversion["frames"]] for clip_id, first in starts.items()}
+    length = inversion["frames"]
+    firsts = (chosen["count"] - length) // 2
+    wanted = {
+        row.clip_id: pictures.of(row.set, row.clip_id)[first : first + length]
+        for row, first in zip(chosen.itertuples(), firsts)
+    }
     return chosen, wanted
 
 

@@ -1,42 +1,41 @@
 """Figures of the inversions: scores against copies, their distribution, and what the noise that was found makes."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
-from vidmem.features import frame_rows
+from vidmem.exhibit_data import Frames
 from vidmem.figures import inversion_distribution, inversion_samples, inversion_scores, save_figure
 from vidmem.logs import start_logging
-from vidmem.store import load_table
 
 SHOWN = 12
 
 
-def plot_inversion(inputs, output) -> None:
+def plot_inversion(inputs, corpora: dict[str, str], output) -> None:
     scores, images = pd.read_csv(inputs.scores), pd.read_csv(inputs.images)
     save_figure(inversion_scores(images), output.copies)
     save_figure(inversion_distribution(scores), output.distribution)
-    save_figure(inversion_samples(sample_rows(scores, inputs)), output.samples)
+    save_figure(inversion_samples(sample_rows(scores, inputs, corpora)), output.samples)
 
 
-def sample_rows(scores: pd.DataFrame, inputs) -> list[dict]:
+def sample_rows(scores: pd.DataFrame, inputs, corpora: dict[str, str]) -> list[dict]:
     """Of every number of copies the first images, most copies first; of a clip its middle frame."""
     from safetensors import safe_open
 
-    frames, captions = {}, {}
-    for clips, stored in zip(inputs.clips, inputs.frames, strict=True):
-        table = load_table(clips)
-        frames |= frame_rows(table, stored)
-        captions |= dict(zip(table["clip_id"], table["caption"]))
+    frames = Frames(inputs.clips, inputs.frames)
+    captions = frames.clips.set_index(["set", "clip_id"])["caption"]
     chosen = scores.drop_duplicates(["model", "image_id"]).groupby(["model", "copies"], sort=False).head(2)
     rows = []
     for row in chosen.sort_values(["copies", "model"], ascending=[False, True]).head(SHOWN).itertuples():
         for path in inputs.noise:
-            if f"/{row.model}/" not in path:
+            if Path(path).parent.name != row.model:
                 continue
             with safe_open(path, "numpy") as file:
                 name = f"{row.image_id}/{row.seed}/replays"
                 if name in file.keys():
-                    rows.append(sample_row(row, file.get_tensor(name), frames[row.image_id], captions[row.image_id]))
+                    own = f"corpus-{corpora[row.model]}", row.image_id
+                    rows.append(sample_row(row, file.get_tensor(name), frames.of(*own), captions[own]))
     return rows
 
 
@@ -52,4 +51,4 @@ def sample_row(row, replays: np.ndarray, frames: np.ndarray, caption: str) -> di
 
 if "snakemake" in globals():
     start_logging(snakemake.log[0], snakemake.scriptdir)
-    plot_inversion(snakemake.input, snakemake.output)
+    plot_inversion(snakemake.input, snakemake.params.corpora, snakemake.output)

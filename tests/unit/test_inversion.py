@@ -133,21 +133,22 @@ def test_staged_acceptance_is_the_full_test_on_the_same_noises(stream):
     table = stream.uniform(0.4, 1.0, (40, 8, 3))
     table[:10] = 0.9
     table[3, 6, 1] = np.nan
-    asked = []
+    asked, passes = [], []
 
     def look_up(image, noise, scale):
         asked.append(len(image))
+        passes.append(np.where(scale == 0, 1, 2).sum())  # the first scale is 1: no second pass
         return table[image, noise, scale]
 
-    staged, sampled = accept(look_up, 40, rule), sum(asked)
+    staged, sampled, made = accept(look_up, 40, rule), sum(asked), sum(passes)
     full = accept(look_up, 40, rule, staged=False)
     assert (staged.passed == full.passed).all()
     assert 0 < staged.passed.sum() < 40
     assert np.allclose(staged.similarity[staged.passed], full.similarity[full.passed])
     assert (staged.similarity >= full.similarity).all()
     assert sampled < 40 * 8 * 3
-    assert staged.calls.sum() == 2 * sampled
-    assert accept(lambda *indices: np.zeros(len(indices[0])), 5, rule).calls.tolist() == [6] * 5
+    assert staged.calls.sum() == made
+    assert accept(lambda *indices: np.zeros(len(indices[0])), 5, rule).calls.tolist() == [1 + 2 + 2] * 5
 
 
 def test_the_only_training_picture_passes_at_the_first_check_with_no_divergence(stream):
@@ -316,7 +317,7 @@ def test_video_is_inverted_in_every_mode(video_pipeline, stream, mode):
     plan = replace(PLAN, mode=mode, acceptance=AcceptanceRule(2, scales=(1.0, 3.0)), steps=5, batch=2)
     together = Inverter(model, plan, describe, 0, slots=2).run(clips(2, stream))
     assert [result.mean.shape for result in together] == [(8, 2, 4, 4)] * 2
-    assert together[0].network_calls == 5 * 2 + 2 * 3 * 2  # two scales of one noise each, two passes a step
+    assert together[0].network_calls == 5 * 2 + (1 + 2) * 3  # two scales of one noise each, guided at the second
     assert np.isfinite(together[0].mean).all()
     assert np.abs(together[0].mean).max() > 0
 
@@ -332,6 +333,31 @@ def test_similarity_of_clips_is_that_of_the_least_similar_aligned_frame(video_pi
     result = Inverter(model, replace(PLAN, mode="empty", steps=5), spy, 0).run([target])[0]
     generated = describe(seen[1])
     assert result.trace[0] == pytest.approx((generated * describe(target.frames)).sum(1).min(), abs=1e-5)
+
+
+def test_network_calls_are_those_that_were_made(video_pipeline, stream):
+    model, made = InvertibleModel(video_pipeline, frames=2), []
+    predict = model.predict
+    model.predict = lambda noisy, times, text: made.append(len(noisy)) or predict(noisy, times, text)
+    plan = replace(PLAN, mode="caption", acceptance=AcceptanceRule(3, threshold=0.0, scales=(1.0, 3.0)), steps=10)
+    results = Inverter(model, plan, describe, 0, slots=2).run(clips(3, stream))
+    assert sum(result.network_calls for result in results) == sum(made)
+
+
+def test_guidance_is_the_formula_for_each_sample_of_a_batch(video_pipeline):
+    from vidmem.inversion import sample
+
+    model = InvertibleModel(video_pipeline, frames=2)
+    starts = torch.randn(2, *model.shape, generator=torch.Generator().manual_seed(0))
+    told, silence = model.embed(["a red ball", "two cats"]), model.embed([""])
+    together = sample(model, starts, told, silence, torch.tensor([1.0, 4.0]), "DDIMScheduler", 3)
+    for place, scale in enumerate((1.0, 4.0)):
+        own = {name: value[[place]] for name, value in told.items()}
+        latents, sampler = starts[[place]], model.scheduler("DDIMScheduler", 3)
+        for time in sampler.timesteps:
+            with_text, without = (model.predict(latents, time[None], text) for text in (own, silence))
+            latents = sampler.step(without + scale * (with_text - without), time, latents).prev_sample
+        assert np.abs(together[place].astype(int) - model.decode(latents.detach())[0]).max() <= 1
 
 
 def test_soft_prompts_get_gradient_and_hard_ones_are_the_encoders(video_pipeline):

@@ -40,7 +40,7 @@ class Acceptance:
         similarity: float [S], of the best scale the lowest similarity that was seen: of a passed image the minimum over
             all noises, of a failed one an upper bound on it.
         scale: int [S], index of that scale.
-        calls: int [S], network passes a sampler step of the samples that were drawn: two where guidance is on.
+        calls: int [S], network passes a sampler step of the samples that were drawn: two at a scale other than 1.
     """
 
     passed: np.ndarray
@@ -69,7 +69,7 @@ def accept(similarity: Similarity, images: int, rule: AcceptanceRule, staged: bo
     """
     scales = len(rule.scales)
     lowest = np.full((images, scales), np.inf)
-    calls, cost = np.zeros(images, np.int64), 1 if set(rule.scales) == {1.0} else 2
+    calls, cost = np.zeros(images, np.int64), np.where(np.array(rule.scales) == 1, 1, 2)
     for stage in stages(rule.samples) if staged else [range(rule.samples)]:
         alive = np.argwhere(lowest >= rule.threshold) if staged else np.argwhere(np.ones((images, scales), bool))
         if not len(alive):
@@ -78,6 +78,6 @@ def accept(similarity: Similarity, images: int, rule: AcceptanceRule, staged: bo
         noise = np.tile(np.fromiter(stage, np.int64), len(alive))
         found = np.nan_to_num(similarity(image, noise, scale), nan=-1.0)
         np.minimum.at(lowest, (image, scale), found)
-        np.add.at(calls, image, cost)
+        np.add.at(calls, image, cost[scale])
     best = lowest.max(1)
     return Acceptance(best >= rule.threshold, best, lowest.argmax(1), calls)

@@ -26,7 +26,7 @@ def sample(
     Args:
         starts: float32 [N, *model.shape], of unit variance under the prior.
         told: what the network is told of each, [N, ...]; silence: of the empty prompt, [1, ...].
-        scales: guidance scale of each [N]; where all are 1 one pass is made instead of two.
+        scales: guidance scale of each [N]; 1 is no guidance and costs one pass instead of two.
         name: scheduler class; steps: network evaluations.
         streams: noise of each sample, for samplers that draw any.
 
@@ -34,7 +34,8 @@ def sample(
         uint8 [N, T, H, W, 3].
     """  # fmt: skip
     sampler = model.scheduler(name, steps)
-    guided = bool(told) and bool((scales != 1).any())
+    guided = (scales != 1).nonzero()[:, 0].to(starts.device) if told else []
+    quiet = {key: value.expand(len(guided), *value.shape[1:]) for key, value in silence.items()}
     scale = scales.to(starts.device).reshape(-1, *[1] * (starts.ndim - 1))
     drawn = {"generator": streams} if "generator" in signature(sampler.step).parameters else {}
     latents = starts * sampler.init_noise_sigma if hasattr(sampler, "init_noise_sigma") else starts
@@ -42,9 +43,8 @@ def sample(
         given = sampler.scale_model_input(latents, time) if hasattr(sampler, "scale_model_input") else latents
         times = time.expand(len(given))
         output = model.predict(given, times, told)
-        if guided:
-            quiet = {key: value.expand(len(given), *value.shape[1:]) for key, value in silence.items()}
-            unguided = model.predict(given, times, quiet)
-            output = unguided + scale * (output - unguided)
+        if len(guided):
+            unguided = model.predict(given[guided], times[guided], quiet)
+            output[guided] = unguided + scale[guided] * (output[guided] - unguided)
         latents = sampler.step(output, time, latents, **drawn).prev_sample
     return model.decode(latents)

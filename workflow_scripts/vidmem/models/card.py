@@ -58,7 +58,10 @@ def model_card(record: dict) -> str:
     curve = record["losses"]
     shown = curve[:: max(1, len(curve) // 20)]
     plan = "\n".join(f"* {key}: {value}" for key, value in sorted(record["plan"].items()))
-    copies = ", ".join(f"{count} clips seen {copies} times" for copies, count in record["copies"].items())
+    copies = ", ".join(
+        f"{count} clips seen {copies} times"
+        for copies, count in sorted(record["copies"].items(), key=lambda pair: int(pair[0]))
+    )
     return f"""# Reference model: {record["kind"]}
 
 A small diffusion model whose training data is known, made to memorise part of it, so that every metric of an audit can

@@ -245,7 +245,7 @@ def _annealing(step: int, steps: int, warm_up: int) -> float:
 class MatrixOptimiser:
     """Muon for the hidden matrices and kernels, AdamW for the rest (embeddings, first and last layer, norms, biases).
 
-    On these models Muon needs about half the steps of AdamW (docs/methods.md). torch's takes matrices only: a kernel is
+    Muon learns these models in fewer steps than AdamW (docs/methods.md has the trial). torch's takes matrices only: a kernel is
     handed to it as a view [out, everything else] of its own memory.
 
     Args:
