@@ -105,8 +105,9 @@ def digest_folder(path):
     """Digest of names, sizes and times of a model's files in a folder: the rule hashes them; '' for a hub repository."""
     import hashlib
 
-    digest = hashlib.sha256()
-    files = sorted(file for file in Path(path).rglob("*") if file.is_file())
+    from vidmem.sources import model_files
+
+    digest, files = hashlib.sha256(), model_files(Path(path))
     for file in files:
         digest.update(f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}".encode())
     return digest.hexdigest()[:12] if files else ""

@@ -50,6 +50,15 @@ def _imports(library: Path, module: str) -> tuple[str, ...]:
     return tuple(path.as_posix() for path in imported)
 
 
+def model_files(path: Path) -> list[Path]:
+    """Files of a saved pipeline that decide what it generates.
+
+    Components lie in folders; beside model_index.json there are cards and logs, which decide nothing.
+    """
+    every = (file for file in Path(path).rglob("*") if file.is_file())
+    return sorted(file for file in every if file.parent != path or file.suffix == ".py" or file.name == "model_index.json")
+
+
 def code_commit(folder: Path) -> str | None:
     """Commit that a folder is checked out at, '-dirty' added where tracked files differ; None outside a git checkout."""
     command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from ..errors import VidmemError
+from ..sources import model_files
 from ..store import hash_file
 
 
@@ -14,7 +15,4 @@ def model_fingerprint(path: Path) -> dict[str, str]:
     if not (path / "model_index.json").is_file():
         raise VidmemError("a saved pipeline (model_index.json)", "none", str(path))
     json.loads((path / "model_index.json").read_text(encoding="utf-8"))
-    every = (file for file in path.rglob("*") if file.is_file())
-    # Components lie in folders; beside model_index.json there are cards and logs, which decide nothing.
-    files = sorted(file for file in every if file.parent != path or file.suffix == ".py" or file.name == "model_index.json")
-    return {file.relative_to(path).as_posix(): hash_file(file) for file in files}
+    return {file.relative_to(path).as_posix(): hash_file(file) for file in model_files(path)}
