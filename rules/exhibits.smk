@@ -101,7 +101,7 @@ rule plot_galleries:
         "../envs/media.yaml"
     params:
         models={name: described(name) for name in MODELS},
-        threshold=config["content"]["threshold"],
+        content=config["content"],
         code=digest_of("figures", "exhibit_data"),
     script:
         "../workflow_scripts/plot_galleries.py"
@@ -179,6 +179,7 @@ rule save_clips:
         "../envs/media.yaml"
     params:
         models=lambda wildcards: {wildcards.model: described(wildcards.model)},
+        metric=config["content"]["metric"],
         code=digest_of("clips", "exhibit_data"),
     script:
         "../workflow_scripts/save_clips.py"

@@ -50,6 +50,7 @@ rule search_content:
         mem_mb=3000,
     params:
         search=config["search"],
+        metric=config["content"]["metric"],
         code=digest_of("search", "matching"),
     script:
         "../workflow_scripts/search_content.py"

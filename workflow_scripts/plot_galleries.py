@@ -6,9 +6,10 @@ from vidmem.figures import gallery, image_panel, save_figure
 from vidmem.logs import start_logging
 
 
-def plot_galleries(inputs, models: dict, threshold: float, output) -> None:
+def plot_galleries(inputs, models: dict, content: dict, output) -> None:
     frames = Frames(inputs.clips, inputs.frames)
-    films = load_pairs(models, inputs.scores, frames, "gsscd", 8, "member")
+    films = load_pairs(models, inputs.scores, frames, content["metric"], 8, "member")
+    threshold = content["threshold"]
 
     def row(pair: Pair) -> dict:
         training = frames.of(f"corpus-{models[pair.model]['corpus']}", pair.training)
@@ -17,7 +18,8 @@ def plot_galleries(inputs, models: dict, threshold: float, output) -> None:
             "training": training,
             "generated": generated,
             "training_frame": pair.training_frame, "generated_frame": pair.generated_frame, "score": pair.score,
-            "copies": pair.copies, "caption": pair.caption, "label": models[pair.model]["label"],
+            "copies": pair.copies, "metric": content["metric"].upper(),
+            "caption": pair.caption, "label": models[pair.model]["label"],
         }  # fmt: skip
 
     prompted = [pair for model in models if models[model]["prompted"] for pair in films[model]]
@@ -27,7 +29,9 @@ def plot_galleries(inputs, models: dict, threshold: float, output) -> None:
     save_figure(gallery([row(pair) for pair in prompted[:8]], titles["text"], threshold), output.text)
     save_figure(gallery([row(pair) for pair in unprompted[:8]], titles["unconditional"], threshold), output.unconditional)
     save_figure(gallery([row(pair) for pair in first_four], "Best matches of every model", threshold), output.model)
-    stills = [pair for pairs in load_pairs(models, inputs.scores, frames, "gsscd", 8, "image").values() for pair in pairs]
+    stills = [
+        pair for pairs in load_pairs(models, inputs.scores, frames, content["metric"], 8, "image").values() for pair in pairs
+    ]
     panel = [
         {**shown, "image": shown["training"][0], "frame": shown["generated"][shown["generated_frame"]]}
         for shown in map(row, stills[:8])
@@ -37,4 +41,4 @@ def plot_galleries(inputs, models: dict, threshold: float, output) -> None:
 
 if "snakemake" in globals():
     start_logging(snakemake.log[0], snakemake.scriptdir)
-    plot_galleries(snakemake.input, snakemake.params.models, snakemake.params.threshold, snakemake.output)
+    plot_galleries(snakemake.input, snakemake.params.models, snakemake.params.content, snakemake.output)

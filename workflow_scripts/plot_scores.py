@@ -10,7 +10,7 @@ GROUPS = {"member": "member captions", "image": "image captions", "heldout": "he
 
 
 def plot_scores(inputs, models: dict, content: dict, motion: dict, output) -> None:
-    names = {"gsscd": "GSSCD", "ofs_k": f"OFS-{motion['k']}"}
+    names = {content["metric"]: content["metric"].upper(), "ofs_k": f"OFS-{motion['k']}"}
     parts, shards = [], len(inputs.clips) // len(models)
     for place, (about, path) in enumerate(zip(models.values(), inputs.scores, strict=True)):
         scores, clips = load_table(path), load_tables(inputs.clips[place * shards : (place + 1) * shards])
@@ -21,16 +21,16 @@ def plot_scores(inputs, models: dict, content: dict, motion: dict, output) -> No
         scores = load_table(path)
         parts.append(scores.assign(group="real held-out clips", metric=scores["metric"].map(names)))
     for path in inputs.pairs:
-        parts.append(unrelated_pairs(load_table(path), names, motion))
+        parts.append(unrelated_pairs(load_table(path), names, content["metric"], motion))
     table = pd.concat(parts, ignore_index=True).dropna(subset=["metric"])[["metric", "group", "value"]]
-    thresholds = {names["gsscd"]: content["threshold"], names["ofs_k"]: motion["threshold"]}
+    thresholds = {names[content["metric"]]: content["threshold"], names["ofs_k"]: motion["threshold"]}
     save_figure(score_distributions(table, thresholds), output.distributions)
     save_figure(copies_figure(pd.read_csv(inputs.copies)), output.copies)
 
 
-def unrelated_pairs(pairs: pd.DataFrame, names: dict, motion: dict) -> pd.DataFrame:
+def unrelated_pairs(pairs: pd.DataFrame, names: dict, metric: str, motion: dict) -> pd.DataFrame:
     variant = f"{motion['cosine']} {motion['pairing']}"
-    content = (pairs["metric"] == "gsscd") & (pairs["control"] == "unrelated")
+    content = (pairs["metric"] == metric) & (pairs["control"] == "unrelated")
     moving = (pairs["metric"] == "ofs_k") & (pairs["control"] == "unrelated-moving") & (pairs["variant"] == variant)
     last = pairs["filter"] == "static+affine+entropy"
     # Of every clip its best pair: a search takes the best of the corpus, too.

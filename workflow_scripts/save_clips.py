@@ -8,10 +8,10 @@ from vidmem.exhibit_data import Frames, load_pairs
 from vidmem.logs import LOGGER, start_logging
 
 
-def save_clip(inputs, models: dict, rank: int, destination: str) -> None:
+def save_clip(inputs, models: dict, metric: str, rank: int, destination: str) -> None:
     frames = Frames(inputs.clips, inputs.frames)
     ((model, about),) = models.items()
-    pairs = load_pairs(models, inputs.scores, frames, "gsscd", rank)[model]
+    pairs = load_pairs(models, inputs.scores, frames, metric, rank)[model]
     if len(pairs) < rank:
         LOGGER.warning("%s has %d matches: clip %d is grey", model, len(pairs), rank)
         save_mp4(destination, np.full((8, 64, 128, 3), 128, np.uint8), 8.0)
@@ -25,4 +25,5 @@ def save_clip(inputs, models: dict, rank: int, destination: str) -> None:
 
 if "snakemake" in globals():
     start_logging(snakemake.log[0], snakemake.scriptdir)
-    save_clip(snakemake.input, snakemake.params.models, int(snakemake.wildcards.rank), snakemake.output[0])
+    params = snakemake.params
+    save_clip(snakemake.input, params.models, params.metric, int(snakemake.wildcards.rank), snakemake.output[0])

@@ -11,7 +11,11 @@ from vidmem.store import load_tables, save_table
 
 
 def score_clips(inputs, content: dict, motion: dict, destination: Path) -> None:
-    thresholds = {"gsscd": content["threshold"], "ofs_k": motion["threshold"], "ofs_k_unfiltered": motion["threshold"]}
+    thresholds = {
+        content["metric"]: content["threshold"],
+        "ofs_k": motion["threshold"],
+        "ofs_k_unfiltered": motion["threshold"],
+    }
     clips = load_tables(inputs.own_clips)
     prompts = dict(zip(clips["clip_id"], clips["prompt_id"]))
     tables = [scores.top_scores(load_tables(matches), prompts, thresholds) for matches in (inputs.content, inputs.motion)]

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pandas as pd
+
 from vidmem import matching
 from vidmem.features import check_same_preset, load_features
 from vidmem.logs import LOGGER, start_logging
@@ -9,7 +11,7 @@ from vidmem.search import search_exact, search_index
 from vidmem.store import load_table, save_table
 
 
-def search_content(inputs, search: dict, threads: int, destination: Path) -> None:
+def search_content(inputs, search: dict, metric: str, threads: int, destination: Path) -> None:
     queries = load_features([inputs.query_clips], [inputs.query_array], [inputs.query_rows])
     references = load_features(inputs.clips, inputs.arrays, inputs.rows)
     preset = check_same_preset(queries, references)
@@ -28,10 +30,15 @@ def search_content(inputs, search: dict, threads: int, destination: Path) -> Non
         answer = search_exact(vectors, blocks, wanted)
         table, method = matching.reference_table(references), "exact"
     matches = matching.content_matches(names, counts, answer, table, search["top_k"], method, preset)
+    if metric == "vsscd":
+        matches = pd.concat(
+            [matches, matching.aligned_matches(queries, references, search["top_k"], preset)], ignore_index=True
+        )
     LOGGER.info("%d clips looked up among %d reference frames (%s)", len(names), len(table), method)
     save_table(destination, matches)
 
 
 if "snakemake" in globals():
     start_logging(snakemake.log[0], snakemake.scriptdir)
-    search_content(snakemake.input, snakemake.params.search, snakemake.threads, Path(snakemake.output[0]))
+    params = snakemake.params
+    search_content(snakemake.input, params.search, params.metric, snakemake.threads, Path(snakemake.output[0]))

@@ -16,7 +16,7 @@ def tabulate(inputs, models: dict, corpora: list[str], shards: int, config: dict
         memorization += memorization_rows(model, corpus, clips, scores, real[corpus], config)
         copies += copies_rows(model, clips, scores, config["content"], config["interval"])
     for corpus, path in zip(corpora, inputs.real_scores, strict=True):
-        memorization += real_rows(corpus, real[corpus], load_table(path), config["interval"])
+        memorization += real_rows(corpus, real[corpus], load_table(path), config["content"]["metric"], config["interval"])
     columns = ["model", "data", "copies", "n", "content_share", "low", "high", "mean_own_gsscd"]
     save_exhibit(output.table, pd.DataFrame(memorization))
     save_exhibit(output.copies, pd.DataFrame(copies, columns=columns))

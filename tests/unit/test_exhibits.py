@@ -87,11 +87,15 @@ def test_failed_samples_stay_in_the_denominator():
 def test_motion_that_is_not_defined_is_not_a_share_of_zero(reason, defined):
     clips, scores = verdict_inputs()
     scores = pd.concat([scores.assign(metric=name, verdict=False, natural=reason, match="") for name in METRICS])
-    config = {"content": {"samples": "any"}, "motion": {"samples": "any"}, "interval": {"level": 0.95, "method": "wilson"}}
+    config = {
+        "content": {"metric": "gsscd", "samples": "any"},
+        "motion": {"samples": "any"},
+        "interval": {"level": 0.95, "method": "wilson"},
+    }
     references = clips.assign(split="member")
     row = memorization_rows("m", "c", clips, scores, references, config)[0]
     held = clips.assign(split="heldout")
-    for found in (row, real_rows("c", held, scores, config["interval"])[0]):
+    for found in (row, real_rows("c", held, scores, "gsscd", config["interval"])[0]):
         assert np.isnan(found["motion_share"]) != defined
         assert np.isnan(found["motion_share_unfiltered"]) != defined
         assert found["n_prompts"] in (3, 5)
@@ -104,7 +108,11 @@ def test_matches_with_images_are_counted_apart():
     clips, scores = verdict_inputs()
     scores = scores.assign(match=["photo"] + ["video"] * (len(scores) - 1))
     references = pd.DataFrame({"clip_id": ["photo", "video"], "split": ["image", "member"]})
-    config = {"content": {"samples": "any"}, "motion": {"samples": "any"}, "interval": {"level": 0.95, "method": "wilson"}}
+    config = {
+        "content": {"metric": "gsscd", "samples": "any"},
+        "motion": {"samples": "any"},
+        "interval": {"level": 0.95, "method": "wilson"},
+    }
     row = memorization_rows("m", "c", clips, scores, references, config)[0]
     assert (row["content_share"], row["content_share_images"]) == (pytest.approx(1 / 3), pytest.approx(1 / 3))
     row = memorization_rows("m", "c", clips, scores.assign(match="video"), references, config)[0]
@@ -151,7 +159,14 @@ def test_tables_escape_hostile_text(tmp_path):
 
 def test_figures_come_out_byte_identical(tmp_path, stream):
     frames = stream.integers(0, 255, (8, 32, 32, 3), dtype=np.uint8)
-    row = {"training": frames, "generated": frames[::-1], "training_frame": 3, "generated_frame": 4, "score": 0.7}
+    row = {
+        "training": frames,
+        "generated": frames[::-1],
+        "training_frame": 3,
+        "generated_frame": 4,
+        "score": 0.7,
+        "metric": "GSSCD",
+    }
     row |= {"copies": 4, "caption": HOSTILE * 5, "label": "model"}
     distribution = pd.DataFrame({"metric": "GSSCD", "group": ["a", "b"] * 20, "value": stream.random(40)})
     share = {"content_share": 0.5, "low": 0.2, "high": 0.8, "mean_own_gsscd": 0.4}
@@ -294,7 +309,7 @@ def test_verdict_quotes_the_caption_of_the_corpus_that_was_searched(tmp_path):
     share = {f"{kind}_{part}": 0.5 for kind in ("content", "motion") for part in ("share", "low", "high")}
     table = pd.DataFrame([{"model": m, "kind": "all", "n_prompts": 1, "n_ok": 1, "n_failed": 0, **share} for m in "ab"])
     table.to_csv(tmp_path / "table2.csv", index=False)
-    config = {"run": "r", "seed": 0, "shards": 1, "content": {}, "motion": {}}
+    config = {"run": "r", "seed": 0, "shards": 1, "content": {"metric": "gsscd"}, "motion": {}}
     config["models"] = {name: {"corpus": name, "path": "x"} for name in "ab"}
     verdict = audit_verdict(tmp_path / "table2.csv", {}, scores, clips, corpora, config)
     quoted = [verdict["models"][name]["content"]["worst"][0]["caption"] for name in "ab"]

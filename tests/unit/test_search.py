@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from vidmem.content import vsscd
 from vidmem.descriptors import normalise
 from vidmem.errors import VidmemError
-from vidmem.search import build_index, merge_topk, search_exact, search_index, stream_blocks
+from vidmem.search import build_index, merge_topk, search_aligned, search_exact, search_index, stream_blocks
 
 
 def brute(queries, references, k):
@@ -68,3 +69,23 @@ def test_mixed_lengths_are_an_error():
         search_exact(np.eye(3), [np.eye(4)], 1)
     with pytest.raises(VidmemError, match="k >= 1"):
         search_exact(np.eye(3), [np.eye(3)], 0)
+
+
+@pytest.mark.parametrize("block", [1, 3, 2048])
+def test_aligned_search_is_vsscd_of_every_pair(stream, block):
+    queries, references = (
+        [normalise(stream.normal(size=(length, 12))) for length in lengths]
+        for lengths in ((8, 3, 8, 1, 5), (8, 8, 1, 6, 3, 8, 11))
+    )
+    values = np.array([[vsscd(query, reference) for reference in references] for query in queries])
+    found = search_aligned(queries, references, 3, block)
+    order = np.argsort(-values, axis=1, kind="stable")[:, :3]
+    assert np.array_equal(found.rows, order)
+    assert np.allclose(found.scores, np.take_along_axis(values, order, axis=1), atol=1e-6)
+
+
+def test_aligned_search_without_references_or_with_fewer_than_k():
+    assert search_aligned([np.eye(2)], [], 2).rows.tolist() == [[-1, -1]]
+    found = search_aligned([np.eye(2)], [np.eye(2)], 2)
+    assert found.rows.tolist() == [[0, -1]]
+    assert found.scores[0, 0] == pytest.approx(1)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import zipfile
 
 import pandas as pd
@@ -159,3 +160,34 @@ def test_index_and_exact_search_agree(smoke, project, run):
     for name, table in exhibits(smoke[0], "smoke").items():
         if name.endswith(("copies.csv", "table2_memorization.csv")):
             assert table == exhibits(folder, "smoke")[name], name
+
+
+@pytest.mark.slow
+def test_another_metric_of_content_is_another_verdict(smoke, run, tmp_path):
+    """The verdict follows the metric, searched exactly; nothing is generated again, and GSSCD stays in its columns."""
+    from vidmem.content import vsscd
+    from vidmem.features import load_features
+
+    folder = tmp_path / "project"
+    shutil.copytree(smoke[0], folder, symlinks=True)
+    asked = ("--cores", "2", *changed(folder, "content/metric", "vsscd"))
+    jobs = set(re.findall(r"^(\w+) +\d+$", run(folder, "-n", *asked).text, re.M))
+    assert "search_content" in jobs
+    assert not jobs & {"generate_clips", "describe_frames", "compute_flow", "search_motion"}
+    run(folder, *asked)
+    features = [
+        load_features(*[[folder / f"results/smoke/data/{name}/0.{kind}"] for kind in KINDS])
+        for name in ("generated-tiny-text", "corpus-tiny")
+    ]
+    references = features[1].clips.query("status == 'ok' and split in ('member', 'image')")["clip_id"]
+    worst = json.loads((folder / "results/smoke/verdict.json").read_text())["models"]["tiny-text"]["content"]["worst"]
+    for match in worst:
+        query = features[0].of(match["generated"])
+        best = max(vsscd(query, features[1].of(reference)) for reference in references)
+        assert match["score"] == pytest.approx(best, abs=1e-5)
+    old, new = (pd.read_csv(place / "results/smoke/tables/table2_memorization.csv") for place in (smoke[0], folder))
+    assert old["mean_top_gsscd"].equals(new["mean_top_gsscd"])
+    assert exhibits(smoke[0], "smoke").keys() == exhibits(folder, "smoke").keys()
+
+
+KINDS = ("clips.parquet", "descriptors.npy", "descriptors.parquet")

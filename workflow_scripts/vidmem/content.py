@@ -79,8 +79,25 @@ def vsscd(first: np.ndarray, second: np.ndarray) -> float:
     """
     similarities = _similarities(first, second)
     length = min(similarities.shape)
-    rows, columns = (np.round(np.linspace(0, count - 1, length)).astype(int) for count in similarities.shape)
+    rows, columns = (relative_times(count, length) for count in similarities.shape)
     return float(similarities[rows, columns].mean())
+
+
+def best_aligned(first: np.ndarray, second: np.ndarray) -> tuple[int, int]:
+    """The frames of two clips that are most alike among those that vsscd compares."""
+    similarities = _similarities(first, second)
+    rows, columns = (relative_times(count, min(similarities.shape)) for count in similarities.shape)
+    place = int(np.argmax(similarities[rows, columns]))
+    return int(rows[place]), int(columns[place])
+
+
+def relative_times(count: int, length: int) -> np.ndarray:
+    """Frames of a clip of so many that stand nearest the relative times of a clip of `length` frames: int [length].
+
+    >>> relative_times(8, 3).tolist()
+    [0, 4, 7]
+    """
+    return np.round(np.linspace(0, count - 1, length)).astype(int)
 
 
 def _similarities(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -100,7 +100,7 @@ def gallery(rows: Sequence[dict], title: str, threshold: float, columns: int = 2
             axis.text(-4, len(upper) * 1.5, "generated", rotation=90, ha="right", va="center", fontsize=7)
             verdict = "memorised" if row["score"] >= threshold else "below threshold"
             seen = f"seen {row['copies']}x" if row["copies"] else ""
-            head = ", ".join(part for part in (row["label"], f"GSSCD {row['score']:.2f} ({verdict})", seen) if part)
+            head = ", ".join(part for part in (row["label"], f"{row['metric']} {row['score']:.2f} ({verdict})", seen) if part)
             axis.set_title(f"{head}\n{plain_text(row['caption'], 62, 1)}", fontsize=7.5, loc="left")
         figure.suptitle(f"{title}  (threshold {threshold:g}, most similar frames in orange)", fontsize=9.5)
         figure.tight_layout()
@@ -133,7 +133,7 @@ def image_panel(rows: Sequence[dict], threshold: float, columns: int = 4) -> plt
             gap = np.full((len(row["image"]), 3, 3), 255, np.uint8)
             axis.imshow(np.concatenate([row["image"], gap, row["frame"]], axis=1), interpolation="nearest")
             verdict = "memorised" if row["score"] >= threshold else "below threshold"
-            head = f"GSSCD {row['score']:.2f} ({verdict}), seen {row['copies']}x"
+            head = f"{row['metric']} {row['score']:.2f} ({verdict}), seen {row['copies']}x"
             axis.set_title(f"{head}\n{plain_text(row['caption'], 40, 1)}", fontsize=7.5, loc="left")
         figure.suptitle(f"{title}  (left: training, right: generated)", fontsize=9.5)
         figure.tight_layout()
@@ -178,7 +178,7 @@ def score_distributions(table: pd.DataFrame, thresholds: dict[str, float]) -> pl
     """Distributions of the content and motion scores by what was scored.
 
     Args:
-        table: metric ('GSSCD' or 'OFS-k'), group, value.
+        table: metric ('GSSCD', 'VSSCD' or 'OFS-k'), group, value.
         thresholds: metric -> threshold, drawn as a line.
     """
     with plt.rc_context(STYLE):
@@ -221,7 +221,7 @@ def copies_figure(table: pd.DataFrame) -> plt.Figure:
             axes[0].errorbar(positions, group["content_share"], np.clip(error, 0, None), capsize=3, linewidth=1.4, **style)
             axes[1].plot(positions, group["mean_own_gsscd"], linewidth=1.4, **style)
         labels = ["held out" if copies == 0 else str(copies) for copies in counts]
-        for axis, label in zip(axes, ("share of prompts with GSSCD to own clip above threshold", "mean GSSCD to own clip")):
+        for axis, label in zip(axes, ("share of prompts that replay their own clip", "mean GSSCD to own clip")):
             axis.set(xticks=range(len(counts)), xticklabels=labels, ylim=(-0.03, 1.03), xlabel="copies in training")
             axis.set_ylabel(textwrap.fill(label, 34))
         axes[0].legend(loc="upper left")

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import pandas as pd
 
+from .content import best_aligned
 from .features import ClipFeatures, motion_features, usable
 from .motion import NaturalMotionFilter
 from .motion_search import MotionBlock, MotionMatch, motion_block, why_natural
-from .search import TopK
+from .search import TopK, search_aligned
 
 REFERENCE_SPLITS = ("member", "image")
 COLUMNS = ["query", "reference", "query_frame", "reference_frame", "score", "rank", "search", "kind", "natural", "preset"]
@@ -70,6 +71,21 @@ def content_matches(
             if len(seen) == top:
                 break
         first += count
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def aligned_matches(queries: ClipFeatures, references: ClipFeatures, top: int, preset: str) -> pd.DataFrame:
+    """Best matches of every query clip by VSSCD, with the aligned frames that are most alike."""
+    names, theirs = query_clips(queries.clips), list(usable(references.clips, REFERENCE_SPLITS)["clip_id"])
+    clips, others = ([features.of(name) for name in chosen] for features, chosen in ((queries, names), (references, theirs)))
+    answer = search_aligned(clips, others, top)
+    rows = []
+    for place, query in enumerate(names):
+        for rank, (score, hit) in enumerate(zip(answer.scores[place], answer.rows[place]), 1):
+            if hit >= 0:
+                frames = best_aligned(clips[place], others[hit])
+                value = float(np.clip(score, -1, 1))
+                rows.append((query, theirs[hit], *frames, value, rank, "exact", "content_aligned", "", preset))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

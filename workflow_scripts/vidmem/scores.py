@@ -16,7 +16,7 @@ COLUMNS = [
     "clip_id", "prompt_id", "metric", "value", "match", "query_frame", "reference_frame", "natural", "threshold",
     "verdict", "preset", "search",
 ]  # fmt: skip
-TOP_METRICS = {"content": "gsscd", "motion": "ofs_k", "motion_unfiltered": "ofs_k_unfiltered"}
+TOP_METRICS = {"content": "gsscd", "content_aligned": "vsscd", "motion": "ofs_k", "motion_unfiltered": "ofs_k_unfiltered"}
 
 
 def top_scores(matches: pd.DataFrame, prompt_of: dict[str, str], thresholds: dict[str, float]) -> pd.DataFrame:

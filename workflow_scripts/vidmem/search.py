@@ -6,11 +6,12 @@ streaming holds one block of references at a time, so memory does not grow with 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from .content import relative_times
 from .errors import VidmemError
 
 TILE = 4096  # reference rows multiplied at once: the products of a thousand queries then stay in a processor's cache
@@ -78,6 +79,46 @@ def _merge(old: TopK, new: TopK) -> TopK:
     rows = np.concatenate([old.rows, new.rows], axis=1)
     order = np.lexsort((rows, -scores), axis=1)[:, :k]
     return TopK(np.take_along_axis(scores, order, axis=1), np.take_along_axis(rows, order, axis=1))
+
+
+def search_aligned(queries: Sequence[np.ndarray], references: Sequence[np.ndarray], k: int, block: int = 2048) -> TopK:
+    """Exact top-k reference clips of every query clip by VSSCD, the mean cosine of frames at equal relative times.
+
+    For two lengths that is an inner product of the descriptors at those times under each other, so that clips of
+    one length are searched at once.
+
+    Args:
+        queries, references: descriptors of clips, float [T, d] each, unit norm, at least one frame; mapped ones are read
+            a block at a time.
+        k: at least 1.
+        block: reference clips in memory at once.
+
+    Returns:
+        Rows are places in `references`; equal to vsscd of every pair.
+    """
+    best = TopK(np.full((len(queries), k), -np.inf, np.float32), np.full((len(queries), k), -1, np.int64))
+    for mine in _places_by_length(queries).values():
+        for theirs in _places_by_length(references).values():
+            times, other = len(queries[mine[0]]), len(references[theirs[0]])
+            length = min(times, other)
+            vectors = _under_each_other(queries, mine, relative_times(times, length))
+            places, frames = [theirs[at : at + block] for at in range(0, len(theirs), block)], relative_times(other, length)
+            answer = search_exact(vectors, (_under_each_other(references, part, frames) for part in places), k)
+            rows = np.where(answer.rows < 0, -1, theirs[answer.rows])
+            merged = merge_topk([TopK(best.scores[mine], best.rows[mine]), TopK(answer.scores, rows)], k)
+            best.scores[mine], best.rows[mine] = merged
+    return best
+
+
+def _places_by_length(clips: Sequence[np.ndarray]) -> dict[int, np.ndarray]:
+    lengths = np.array([len(clip) for clip in clips], dtype=int)
+    return {int(length): np.flatnonzero(lengths == length) for length in np.unique(lengths)}
+
+
+def _under_each_other(clips: Sequence[np.ndarray], places: np.ndarray, frames: np.ndarray) -> np.ndarray:
+    """Chosen frames of chosen clips as one vector a clip, of unit norm: float32 [len(places), len(frames) * d]."""
+    vectors = np.stack([np.asarray(clips[place])[frames].ravel() for place in places]).astype(np.float32)
+    return vectors / np.float32(np.sqrt(len(frames)))
 
 
 def merge_topk(parts: Iterable[TopK], k: int) -> TopK:

@@ -95,6 +95,9 @@ def _clips_that_fire(fires: pd.Series) -> pd.Series:
     return pd.concat(sides).groupby(level=0).any().sort_index()
 
 
+VERDICTS = ("content", "motion", "unfiltered", "images", "gsscd")
+
+
 def memorization_rows(
     model: str, corpus: str, clips: pd.DataFrame, scores: pd.DataFrame, references: pd.DataFrame, config: dict
 ) -> list[dict]:
@@ -109,8 +112,9 @@ def memorization_rows(
     images = set(references[references["split"] == "image"]["clip_id"])
     matched = scores.assign(verdict=scores["verdict"] & scores["match"].isin(images))
     verdicts = {
-        "images": prompt_verdicts(clips, matched, "gsscd", config["content"]["samples"]),
-        "content": prompt_verdicts(clips, scores, "gsscd", config["content"]["samples"]),
+        "gsscd": prompt_verdicts(clips, scores, "gsscd", config["content"]["samples"]),
+        "images": prompt_verdicts(clips, matched, config["content"]["metric"], config["content"]["samples"]),
+        "content": prompt_verdicts(clips, scores, config["content"]["metric"], config["content"]["samples"]),
         "motion": prompt_verdicts(clips, scores, "ofs_k", config["motion"]["samples"]),
         "unfiltered": prompt_verdicts(clips, scores, "ofs_k_unfiltered", config["motion"]["samples"]),
     }
@@ -121,7 +125,7 @@ def memorization_rows(
 
 def _memorization_row(model, corpus, kind, verdicts, kinds, interval) -> dict:
     mask = np.ones(len(kinds), bool) if kind == "all" else (kinds == kind).to_numpy()
-    content, motion, plain, images = (verdicts[name][mask] for name in ("content", "motion", "unfiltered", "images"))
+    content, motion, plain, images, gsscd = (verdicts[name][mask] for name in VERDICTS)
     total, usable = len(content), int((content["n_ok"] > 0).sum())
     row = {"model": model, "corpus": corpus, "kind": kind, "n_prompts": total, "n_ok": usable, "n_failed": total - usable}
     for name, table in (("content", content), ("motion", motion)):
@@ -129,7 +133,7 @@ def _memorization_row(model, corpus, kind, verdicts, kinds, interval) -> dict:
     row["motion_share_unfiltered"] = float(plain["memorised"].mean()) if plain["defined"].any() else np.nan
     row["content_share_images"] = float(images["memorised"].mean()) if content["defined"].any() else np.nan
     return row | {
-        "mean_top_gsscd": float(content["value"].mean()),
+        "mean_top_gsscd": float(gsscd["value"].mean()),
         "mean_top_ofs": float(motion["value"].mean()),
         "content_share_samples": float(content["share"].mean()) if content["defined"].any() else np.nan,
         "motion_share_samples": float(motion["share"].mean()) if motion["defined"].any() else np.nan,
@@ -142,13 +146,13 @@ def _share_columns(name: str, found: int, total: int, defined: bool, interval: d
     return {f"{name}_share": share.value, f"{name}_low": share.low, f"{name}_high": share.high}
 
 
-def real_rows(corpus: str, clips: pd.DataFrame, scores: pd.DataFrame, interval: dict) -> list[dict]:
-    """Table 2's floor: real held-out clips matched against the members, as if they had been generated."""
+def real_rows(corpus: str, clips: pd.DataFrame, scores: pd.DataFrame, metric: str, interval: dict) -> list[dict]:
+    """Table 2's floor: real held-out clips matched against the members, as if generated; metric is that of content."""
     held = clips[clips["split"] == "heldout"]
     row = {"model": "real held-out clips", "corpus": corpus, "kind": "heldout", "n_prompts": len(held)}
     row |= {"n_ok": int((held["status"] == "ok").sum()), "n_failed": int((held["status"] != "ok").sum())}
-    for name, metric in (("content", "gsscd"), ("motion", "ofs_k")):
-        own = scores[scores["metric"] == metric]
+    for name, chosen in (("content", metric), ("motion", "ofs_k")):
+        own = scores[scores["metric"] == chosen]
         row |= _share_columns(name, int(own["verdict"].sum()), len(held), bool(is_defined(own["natural"]).any()), interval)
         row[f"{name}_share_samples"] = row[f"{name}_share"]
     plain = scores[scores["metric"] == "ofs_k_unfiltered"]
@@ -184,7 +188,8 @@ def copies_rows(model: str, clips: pd.DataFrame, scores: pd.DataFrame, content: 
     prompted = clips[clips["target"] != ""]
     if not len(prompted):
         return []
-    verdicts = prompt_verdicts(prompted, scores, "gsscd_own", content["samples"])
+    verdicts = prompt_verdicts(prompted, scores, f"{content['metric']}_own", content["samples"])
+    verdicts["gsscd"] = prompt_verdicts(prompted, scores, "gsscd_own", content["samples"])["value"]
     videos = verdicts[verdicts["split"] != "image"]
     rows = []
     for kind, table in (("video", videos), ("image", verdicts[verdicts["split"] == "image"])):
@@ -193,7 +198,7 @@ def copies_rows(model: str, clips: pd.DataFrame, scores: pd.DataFrame, content: 
             share = share_interval(found, len(group), interval["level"], interval["method"])
             row = {"model": model, "data": kind, "copies": int(copies), "n": len(group)}
             row |= {"content_share": share.value, "low": share.low, "high": share.high}
-            rows.append(row | {"mean_own_gsscd": float(group["value"].mean())})
+            rows.append(row | {"mean_own_gsscd": float(group["gsscd"].mean())})
     return rows
 
 
