@@ -7,7 +7,7 @@ import pandas as pd
 from vidmem import matching
 from vidmem.features import check_same_preset, load_features
 from vidmem.logs import LOGGER, start_logging
-from vidmem.search import search_exact, search_index
+from vidmem.search import search_clips, search_index
 from vidmem.store import load_table, save_table
 
 
@@ -17,24 +17,24 @@ def search_content(inputs, search: dict, metric: str, threads: int, destination:
     preset = check_same_preset(queries, references)
     names = matching.query_clips(queries.clips)
     vectors, counts = queries.select(names)
-    # A clip can fill at most as many places of an answer as it has frames: so many more are asked for.
-    wanted = search["top_k"] * int(references.rows.groupby("clip_id").size().max() if len(references.rows) else 1)
     if inputs.index:
         import faiss
 
         faiss.omp_set_num_threads(threads)
-        answer = search_index(faiss.read_index(inputs.index[0]), vectors, wanted)
-        table, method = load_table(inputs.index[1]), f"index {search['index']}"
+        # A clip can fill at most as many places of an answer as it has frames: so many more are asked for.
+        wanted = search["top_k"] * int(references.rows.groupby("clip_id").size().max() if len(references.rows) else 1)
+        answer, table = search_index(faiss.read_index(inputs.index[0]), vectors, wanted), load_table(inputs.index[1])
+        candidates, method = matching.index_candidates(counts, answer, table, search["top_k"]), f"index {search['index']}"
     else:
-        blocks = (block for block, _ in matching.reference_blocks(references, search["block"]))
-        answer = search_exact(vectors, blocks, wanted)
-        table, method = matching.reference_table(references), "exact"
-    matches = matching.content_matches(names, counts, answer, table, search["top_k"], method, preset)
+        clips = matching.reference_clips(references)
+        answer = search_clips(vectors, counts, matching.clip_blocks(references, clips, search["block"]), search["top_k"])
+        candidates, method = [[clips[row] for row in rows if row >= 0] for rows in answer.rows], "exact"
+    matches = matching.content_matches(queries, references, names, candidates, method, preset)
     if metric == "vsscd":
         matches = pd.concat(
             [matches, matching.aligned_matches(queries, references, search["top_k"], preset)], ignore_index=True
         )
-    LOGGER.info("%d clips looked up among %d reference frames (%s)", len(names), len(table), method)
+    LOGGER.info("%d clips looked up among %d reference frames (%s)", len(names), len(references.rows), method)
     save_table(destination, matches)
 
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from vidmem.content import vsscd
+from vidmem.content import gsscd, vsscd
 from vidmem.descriptors import normalise
 from vidmem.errors import VidmemError
-from vidmem.search import build_index, merge_topk, search_aligned, search_exact, search_index, stream_blocks
+from vidmem.search import build_index, merge_topk, search_aligned, search_clips, search_exact, search_index, stream_blocks
 
 
 def brute(queries, references, k):
@@ -89,3 +89,32 @@ def test_aligned_search_without_references_or_with_fewer_than_k():
     found = search_aligned([np.eye(2)], [np.eye(2)], 2)
     assert found.rows.tolist() == [[0, -1]]
     assert found.scores[0, 0] == pytest.approx(1)
+
+
+def clips_of(stream, lengths):
+    return [normalise(stream.normal(size=(length, 12))) for length in lengths]
+
+
+@pytest.mark.parametrize("cuts", [[0, 40], [0, 1, 2, 40], [0, 17, 17, 33, 40]])
+@pytest.mark.parametrize("tile", [1, 20, 768])
+def test_search_of_clips_is_gsscd_of_every_pair(stream, monkeypatch, cuts, tile):
+    monkeypatch.setattr("vidmem.search.CLIP_TILE", tile)
+    queries, references = clips_of(stream, (8, 3, 1, 5)), clips_of(stream, stream.integers(1, 9, 40))
+    values = np.array([[gsscd(query, reference).score for reference in references] for query in queries])
+    blocks = [references[first:last] for first, last in zip(cuts, cuts[1:])]
+    blocks = [(np.concatenate(part or [np.zeros((0, 12))]), np.array([len(clip) for clip in part], int)) for part in blocks]
+    found = search_clips(np.concatenate(queries), [len(query) for query in queries], blocks, 3)
+    order = np.argsort(-values, axis=1, kind="stable")[:, :3]
+    assert np.array_equal(found.rows, order)
+    assert np.allclose(found.scores, np.take_along_axis(values, order, axis=1), atol=1e-6)
+
+
+def test_search_of_clips_at_the_edges():
+    clip = (np.eye(2), np.array([2]))
+    assert search_clips(np.eye(2), [1, 1], [clip, clip], 3).rows.tolist() == [[0, 1, -1], [0, 1, -1]]
+    assert search_clips(np.eye(2), [2], [], 1).rows.tolist() == [[-1]]
+    assert search_clips(np.zeros((0, 2)), [], [clip], 1).rows.shape == (0, 1)
+    with pytest.raises(VidmemError, match="length 2"):
+        search_clips(np.eye(2), [2], [(np.eye(3), np.array([3]))], 1)
+    with pytest.raises(VidmemError, match="at least one frame"):
+        search_clips(np.eye(2), [2, 0], [clip], 1)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from .content import best_aligned
+from .content import best_aligned, gsscd
 from .features import ClipFeatures, motion_features, usable
 from .motion import NaturalMotionFilter
 from .motion_search import MotionBlock, MotionMatch, motion_block, why_natural
@@ -43,40 +43,65 @@ def reference_table(features: ClipFeatures) -> pd.DataFrame:
     return features.rows[features.rows["clip_id"].isin(set(chosen))].reset_index(drop=True)
 
 
-def content_matches(
-    queries: Sequence[str], counts: np.ndarray, answer: TopK, references: pd.DataFrame, top: int, search: str, preset: str
-) -> pd.DataFrame:
-    """Best matches of every query clip: GSSCD and the frames that gave it, one row a reference clip.
+def reference_clips(features: ClipFeatures) -> list[str]:
+    """Clip ids of the references that have features, in the order of reference_blocks."""
+    chosen = set(usable(features.clips, REFERENCE_SPLITS)["clip_id"])
+    return [clip_id for clip_id in features.spans if clip_id in chosen]
+
+
+def clip_blocks(features: ClipFeatures, clip_ids: Sequence[str], rows: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Features of whole clips under each other and the number of each, about so many rows at a time."""
+    waiting: list[str] = []
+    size = 0
+    for clip_id in clip_ids:
+        _, first, last = features.spans[clip_id]
+        waiting.append(clip_id)
+        size += last - first
+        if size >= rows:
+            yield features.select(waiting)
+            waiting, size = [], 0
+    if waiting:
+        yield features.select(waiting)
+
+
+def index_candidates(counts: np.ndarray, answer: TopK, references: pd.DataFrame, top: int) -> list[list[str]]:
+    """Reference clips of an index's answer to frames: for every query clip the best ones, best first.
 
     Args:
-        queries: clip ids; counts: frames of each; answer: top-k of all their frames.
-        references: clip_id and frame of every reference row.
-        top: reference clips kept.
+        counts: frames of each query clip; answer: top-k of all their frames.
+        references: clip_id of every reference row.
+    """
+    names, found, first = references["clip_id"].to_numpy(), [], 0
+    for count in counts:
+        scores, hits = answer.scores[first : first + count].ravel(), answer.rows[first : first + count].ravel()
+        order = np.lexsort((hits, -scores))
+        found.append(list(dict.fromkeys(names[hit] for hit in hits[order] if hit >= 0))[:top])
+        first += count
+    return found
+
+
+def content_matches(
+    queries: ClipFeatures, references: ClipFeatures, names: Sequence[str], candidates: Sequence[Sequence[str]],
+    search: str, preset: str,
+) -> pd.DataFrame:  # fmt: skip
+    """Matches of every query clip: GSSCD of its candidates and the frames that gave it, best first.
+
+    Args:
+        names: clip ids of the queries; candidates: reference clips of each.
         search: 'exact', or the factory string of the index.
     """
-    names, frames = references["clip_id"].to_numpy(), references["frame"].to_numpy()
-    rows, first = [], 0
-    for query, count in zip(queries, counts):
-        scores, hits = answer.scores[first : first + count], answer.rows[first : first + count]
-        order = np.lexsort((hits.ravel(), -scores.ravel()))
-        seen: set[str] = set()
-        for place in order:
-            frame, column = divmod(int(place), scores.shape[1])
-            hit = hits[frame, column]
-            if hit < 0 or names[hit] in seen:
-                continue
-            seen.add(names[hit])
-            score = float(np.clip(scores[frame, column], -1, 1))
-            rows.append((query, names[hit], frame, int(frames[hit]), score, len(seen), search, "content", "", preset))
-            if len(seen) == top:
-                break
-        first += count
+    rows = []
+    for query, clips in zip(names, candidates, strict=True):
+        mine = queries.of(query)
+        found = sorted((-(match := gsscd(mine, references.of(clip))).score, place, match) for place, clip in enumerate(clips))
+        for rank, (_, place, match) in enumerate(found, 1):
+            rows.append((query, clips[place], match.first, match.second, match.score, rank, search, "content", "", preset))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def aligned_matches(queries: ClipFeatures, references: ClipFeatures, top: int, preset: str) -> pd.DataFrame:
     """Best matches of every query clip by VSSCD, with the aligned frames that are most alike."""
-    names, theirs = query_clips(queries.clips), list(usable(references.clips, REFERENCE_SPLITS)["clip_id"])
+    names, theirs = query_clips(queries.clips), reference_clips(references)
     clips, others = ([features.of(name) for name in chosen] for features, chosen in ((queries, names), (references, theirs)))
     answer = search_aligned(clips, others, top)
     rows = []
