@@ -43,6 +43,12 @@ rule figures:
         collect("results/{run}/figures/{figure}.png", run=RUN, figure=FIGURES),
 
 
+rule inversion:
+    input:
+        collect("results/{run}/tables/{table}.csv", run=RUN, table=INVERSION_TABLES),
+        collect("results/{run}/figures/{figure}.png", run=RUN, figure=INVERSION_FIGURES),
+
+
 rule train_reference:
     input:
         collect("{folder}/{kind}/model_index.json", folder=config["train"]["output"], kind=config["train"]["models"]),

@@ -34,8 +34,10 @@ RECIPES = {"generate_clips": 2, "train_model": 2, "invert_images": 2}
 MOTION_SEARCH = {key: config["motion"][key] for key in ("k", "cosine", "pairing", "filter")}
 CLIP_RANKS = [1, 2, 3, 4]
 TABLES = ["table1_metric_validation", "table2_memorization", "copies", "filter_ablation", "corpus_status", "corpus_motion"]
-INVERSION_TABLES = ["invmm_scores", "invmm_images", "invmm_separation"]
-INVERSION_FIGURES = ["fig_invmm_copies", "fig_invmm_distribution", "fig_invmm_samples"]
+INVERSION_TABLES = [f"invmm_{name}" for name in ("scores", "images", "separation", "factors", "membership", "chance")]
+INVERSION_FIGURES = [
+    f"fig_invmm_{name}" for name in ("copies", "distribution", "samples", "training_steps", "sampling", "membership")
+]
 FIGURES = [
     "fig1_gallery_text",
     "fig2_motion_panel",
@@ -163,7 +165,14 @@ def model_spec(name):
 
 def inversion_spec(inversion):
     """Keys of an inversion that change its scores."""
-    return {key: value for key, value in inversion.items() if key not in ("label", "corpus", "slots")}
+    return {key: value for key, value in inversion.items() if key not in ("label", "corpus", "slots", "study")}
+
+
+def inverted_corpus(wildcards):
+    """Clip tables and frames of the corpus whose images are inverted."""
+    corpus = config["inversions"][wildcards.inversion]["corpus"]
+    stems = [f"results/{RUN}/data/corpus-{corpus}/{shard}" for shard in SHARDS]
+    return {"clips": [f"{stem}.clips.parquet" for stem in stems], "frames": [f"{stem}.frames.npy" for stem in stems]}
 
 
 def descriptor_weights():

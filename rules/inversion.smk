@@ -3,16 +3,7 @@
 
 rule invert_images:
     input:
-        clips=lambda wildcards: collect(
-            "results/{{run}}/data/corpus-{corpus}/{shard}.clips.parquet",
-            corpus=config["inversions"][wildcards.inversion]["corpus"],
-            shard=SHARDS,
-        ),
-        frames=lambda wildcards: collect(
-            "results/{{run}}/data/corpus-{corpus}/{shard}.frames.npy",
-            corpus=config["inversions"][wildcards.inversion]["corpus"],
-            shard=SHARDS,
-        ),
+        unpack(lambda wildcards: inverted_corpus(wildcards)),
         model="results/{run}/models/{inversion}.json",
         weights=weights_of(descriptor_weights()),
     output:
@@ -40,9 +31,40 @@ rule invert_images:
         "../workflow_scripts/invert_images.py"
 
 
+rule probe_model:
+    input:
+        unpack(lambda wildcards: inverted_corpus(wildcards)),
+        model="results/{run}/models/{inversion}.json",
+        weights=weights_of(descriptor_weights()),
+    output:
+        evidence="results/{run}/inversion/{inversion}/membership.parquet",
+        chance="results/{run}/inversion/{inversion}/chance.parquet",
+    log:
+        "results/{run}/logs/probe_model/{inversion}.log",
+    benchmark:
+        "results/{run}/benchmarks/probe_model/{inversion}.tsv"
+    wildcard_constraints:
+        inversion=one_of(INVERSIONS),
+    conda:
+        "../envs/torch.yaml"
+    resources:
+        gpu=1,
+        mem_mb=4000,
+    params:
+        seed=config["seed"],
+        preset=config["descriptors"]["preset"],
+        interval=config["interval"],
+        inversion=lambda wildcards: inversion_spec(config["inversions"][wildcards.inversion]),
+        code=digest_of("inversion/membership", "inversion/chance"),
+    script:
+        "../workflow_scripts/probe_model.py"
+
+
 rule tabulate_inversion:
     input:
-        collect("results/{{run}}/inversion/{inversion}/{shard}.parquet", inversion=INVERSIONS, shard=SHARDS),
+        scores=collect("results/{{run}}/inversion/{inversion}/{shard}.parquet", inversion=INVERSIONS, shard=SHARDS),
+        evidence=collect("results/{{run}}/inversion/{inversion}/membership.parquet", inversion=INVERSIONS),
+        chance=collect("results/{{run}}/inversion/{inversion}/chance.parquet", inversion=INVERSIONS),
     output:
         scores=report(
             "results/{run}/tables/invmm_scores.csv",
@@ -62,6 +84,24 @@ rule tabulate_inversion:
             category="Tables",
             labels={"exhibit": "InvMM", "what": "images planted often against held-out ones"},
         ),
+        factors=report(
+            "results/{run}/tables/invmm_factors.csv",
+            caption="report/invmm.rst",
+            category="Tables",
+            labels={"exhibit": "InvMM", "what": "what the score depends on: copies, training steps, sampling"},
+        ),
+        membership=report(
+            "results/{run}/tables/invmm_membership.csv",
+            caption="report/invmm.rst",
+            category="Tables",
+            labels={"exhibit": "InvMM", "what": "memorization against membership"},
+        ),
+        chance=report(
+            "results/{run}/tables/invmm_chance.csv",
+            caption="report/invmm.rst",
+            category="Tables",
+            labels={"exhibit": "InvMM", "what": "plain samples, and acceptance by chance"},
+        ),
     log:
         "results/{run}/logs/tabulate_inversion.log",
     conda:
@@ -69,7 +109,12 @@ rule tabulate_inversion:
     params:
         seed=config["seed"],
         interval=config["interval"],
-        code=digest_of("inversion/outcome", "tables"),
+        studies=[
+            {"model": name, **config["inversions"][name]["study"]}
+            for name in INVERSIONS
+            if config["inversions"][name]["study"]
+        ],
+        code=digest_of("inversion/outcome", "inversion/chance", "tables"),
     script:
         "../workflow_scripts/tabulate_inversion.py"
 
@@ -78,6 +123,8 @@ rule plot_inversion:
     input:
         scores="results/{run}/tables/invmm_scores.csv",
         images="results/{run}/tables/invmm_images.csv",
+        factors="results/{run}/tables/invmm_factors.csv",
+        membership="results/{run}/tables/invmm_membership.csv",
         noise=collect("results/{{run}}/inversion/{inversion}/{shard}.safetensors", inversion=INVERSIONS, shard=SHARDS),
         clips=collect("results/{{run}}/data/corpus-{corpus}/{shard}.clips.parquet", corpus=INVERTED, shard=SHARDS),
         frames=collect("results/{{run}}/data/corpus-{corpus}/{shard}.frames.npy", corpus=INVERTED, shard=SHARDS),
@@ -100,12 +147,30 @@ rule plot_inversion:
             category="Figures",
             labels={"exhibit": "InvMM", "what": "targets, samples from the inverted noise, samples from the prior"},
         ),
+        steps=report(
+            "results/{run}/figures/fig_invmm_training_steps.png",
+            caption="report/invmm.rst",
+            category="Figures",
+            labels={"exhibit": "InvMM", "what": "score against training steps"},
+        ),
+        sampling=report(
+            "results/{run}/figures/fig_invmm_sampling.png",
+            caption="report/invmm.rst",
+            category="Figures",
+            labels={"exhibit": "InvMM", "what": "samplers, guidance and conditioning"},
+        ),
+        membership=report(
+            "results/{run}/figures/fig_invmm_membership.png",
+            caption="report/invmm.rst",
+            category="Figures",
+            labels={"exhibit": "InvMM", "what": "memorization against membership"},
+        ),
     log:
         "results/{run}/logs/plot_inversion.log",
     conda:
         "../envs/torch.yaml"
     params:
         corpora={name: config["inversions"][name]["corpus"] for name in INVERSIONS},
-        code=digest_of("figures", "exhibit_data"),
+        code=digest_of("inversion/plots", "exhibit_data"),
     script:
         "../workflow_scripts/plot_inversion.py"

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from vidmem.devices import claim_device, torch_device
+from vidmem.devices import claim_device
 
 
 def invert_images(
@@ -23,17 +23,14 @@ def invert_images(
     import torch
     from tqdm import tqdm
 
-    from vidmem.inversion import Inverter, InvertibleModel, Target, plan_of
+    from vidmem.inversion import Inverter, plan_of
+    from vidmem.inversion.inputs import load_describer, load_model, load_targets
     from vidmem.inversion.outcome import inversion_rows
-    from vidmem.models.adapter import GenerationSpec, load_pipeline
     from vidmem.store import save_table
 
     torch.set_num_threads(threads)
-    names = ("pipeline", "path", "revision", "variant", "dtype", "trust_remote_code")
-    spec = GenerationSpec(**{key: inversion[key] for key in names})
-    model = InvertibleModel(load_pipeline(spec).to(torch_device(device)), tuple(inversion["size"]), inversion["frames"])
-    chosen, pictures = load_targets(inputs, inversion, seed, shard, shards)
-    targets = [Target(row.clip_id, pictures[row.clip_id], row.caption) for row in chosen.itertuples()]
+    model = load_model(inversion, device)
+    chosen, targets = load_targets(inputs.clips, inputs.frames, inversion, seed, shard, shards)
     describe = load_describer(inputs.weights, preset, threads)
     plan = plan_of(inversion["preset"], inversion["mode"], inversion["plan"] | {"replays": inversion["replays"]})
     tables, noise = [], {}
@@ -52,36 +49,6 @@ def invert_images(
             noise |= {f"{stem}/{part}": getattr(result, part) for part in ("mean", "log_variance", "replays")}
     save_noise(output.noise, noise)
     save_table(output.scores, pd.concat(tables, ignore_index=True))
-
-
-def load_targets(inputs, inversion: dict, seed: int, shard: int, shards: int):
-    """Table of the targets of a shard, and the frames of each: the middle ones of a clip."""
-    from vidmem.exhibit_data import Frames
-    from vidmem.features import usable
-    from vidmem.inversion.outcome import choose_targets
-    from vidmem.store import shard_of
-
-    pictures = Frames(inputs.clips, inputs.frames)
-    clips = usable(pictures.clips)
-    clips = clips[clips["count"] >= inversion["frames"]]
-    chosen = choose_targets(clips, inversion["splits"], inversion["images_each"], seed)
-    chosen = chosen[[shard_of(clip_id, shards) == shard for clip_id in chosen["clip_id"]]]
-    length = inversion["frames"]
-    firsts = (chosen["count"] - length) // 2
-    wanted = {
-        row.clip_id: pictures.of(row.set, row.clip_id)[first : first + length]
-        for row, first in zip(chosen.itertuples(), firsts)
-    }
-    return chosen, wanted
-
-
-def load_describer(weights: str, preset: str, threads: int):
-    import numpy as np
-
-    from vidmem.descriptors import PRESETS, describe_frames, load_encoder
-
-    encode = load_encoder(PRESETS[preset], weights, threads)
-    return lambda frames: np.concatenate(list(describe_frames(np.asarray(frames), encode, PRESETS[preset])))
 
 
 def save_noise(path: str, noise: dict) -> None:

@@ -6,16 +6,27 @@ import numpy as np
 import pandas as pd
 
 from vidmem.exhibit_data import Frames
-from vidmem.figures import inversion_distribution, inversion_samples, inversion_scores, save_figure
+from vidmem.figures import save_figure
+from vidmem.inversion.plots import (
+    inversion_distribution,
+    inversion_membership,
+    inversion_samples,
+    inversion_sampling,
+    inversion_scores,
+    inversion_training_steps,
+)
 from vidmem.logs import start_logging
 
 SHOWN = 12
 
 
 def plot_inversion(inputs, corpora: dict[str, str], output) -> None:
-    scores, images = pd.read_csv(inputs.scores), pd.read_csv(inputs.images)
+    scores, images, factors = (pd.read_csv(path) for path in (inputs.scores, inputs.images, inputs.factors))
     save_figure(inversion_scores(images), output.copies)
     save_figure(inversion_distribution(scores), output.distribution)
+    save_figure(inversion_training_steps(factors), output.steps)
+    save_figure(inversion_sampling(factors), output.sampling)
+    save_figure(inversion_membership(pd.read_csv(inputs.membership)), output.membership)
     save_figure(inversion_samples(sample_rows(scores, inputs, corpora)), output.samples)
 
 

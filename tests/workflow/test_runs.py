@@ -11,7 +11,7 @@ import time
 import pandas as pd
 import pytest
 
-from workflow_helpers import SMOKE, changed, exhibits
+from workflow_helpers import ROOT, SMOKE, changed, exhibits
 
 pytestmark = pytest.mark.slow
 
@@ -109,6 +109,16 @@ inversions:
     {corpus: tiny, pipeline: UnconditionalVideoPipeline, path: reference_models/unconditional-video, preset: small,
      frames: 6, size: [32, 32], images_each: 1, splits: [member],
      plan: {steps: 2, check_every: 2, batch: 2, sampler_steps: 2}}
+  early:
+    {corpus: tiny, pipeline: DDPMPipeline, path: reference_models/unconditional-image/at-333, preset: small,
+     size: [32, 32], images_each: 1, plan: &brief {steps: 2, check_every: 2, batch: 2, sampler_steps: 2},
+     study: {factor: training_steps, level: 333}}
+  late:
+    {corpus: tiny, pipeline: DDPMPipeline, path: reference_models/unconditional-image, preset: small, size: [32, 32],
+     images_each: 1, plan: *brief, study: {factor: training_steps, level: 9000}}
+  stills:
+    {corpus: tiny, pipeline: StableDiffusionPipeline, path: reference_models/text-to-image, preset: small, mode: prompt,
+     size: [32, 32], images_each: 1, plan: *brief, study: {factor: conditioning, level: prompt}}
 """
 
 
@@ -116,20 +126,27 @@ def test_training_clips_are_inverted(project, run):
     folder = project()
     text = (folder / "tests/config/smoke.yaml").read_text()
     (folder / "tests/config/smoke.yaml").write_text(text + INVERSIONS)
-    tables = [f"results/smoke/tables/{name}.csv" for name in ("invmm_scores", "invmm_images", "invmm_separation")]
-    figures = [f"results/smoke/figures/fig_invmm_{name}.png" for name in ("copies", "distribution", "samples")]
-    run(folder, "--cores", "2", *tables, *figures, *SMOKE)
-    scores = pd.read_csv(folder / tables[0])
-    assert set(scores["model"]) == {"clips", "clips-by-caption"}
-    assert set(scores["mode"]) == {"caption", "none"}
+    run(folder, "--cores", "2", "inversion", *SMOKE)
+    root = folder / "results/smoke"
+    tables = {path.stem: pd.read_csv(path) for path in (root / "tables").glob("invmm_*.csv")}
+    scores = tables["invmm_scores"]
+    assert set(scores["model"]) == {"clips", "clips-by-caption", "early", "late", "stills"}
+    assert set(scores["mode"]) == {"caption", "none", "prompt"}
     assert set(scores["status"]) <= {"replicated", "not_replicated"}
     captioned = scores[scores["model"] == "clips-by-caption"]
     assert captioned.groupby("image_id").size().eq(2).all()
     assert (captioned["split"] == "heldout").any()
-    means = pd.read_csv(folder / tables[1])
-    assert len(means) == scores.groupby(["model", "image_id"]).ngroups
-    noise = list((folder / "results/smoke/inversion").rglob("*.safetensors"))
-    assert len(noise) == 2
+    assert len(tables["invmm_images"]) == scores.groupby(["model", "image_id"]).ngroups
+    assert len(list((root / "inversion").rglob("*.safetensors"))) == 5
     assert not list((folder / "results/smoke/inversion").rglob("*.checkpoint"))
-    jobs = run(folder, "-n", "--cores", "2", *tables, *changed(folder, "inversions/clips/slots", 2)).text
-    assert "invert_images" not in jobs
+    factors = tables["invmm_factors"]
+    assert set(factors["factor"]) == {"copies", "training_steps", "conditioning"}
+    assert list(factors[factors["factor"] == "training_steps"]["level"]) == ["333", "9000", "all"]
+    assert set(tables["invmm_membership"]["method"]) == {"loss", "secmi", "invmm"}
+    assert tables["invmm_chance"].groupby("model").size().eq(5).all()
+    assert len(list((root / "figures").glob("fig_invmm_*.png"))) == 6
+    documented = (ROOT / "docs/data-formats.md").read_text()
+    assert not [name for table in tables.values() for name in table.columns if f"`{name}`" not in documented]
+    for key, value in (("slots", 2), ("study", {"factor": "training_steps", "level": 1})):
+        jobs = run(folder, "-n", "--cores", "2", "inversion", *changed(folder, f"inversions/clips/{key}", value)).text
+        assert "invert_images" not in jobs

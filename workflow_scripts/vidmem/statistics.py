@@ -79,6 +79,47 @@ def auc_interval(
     return Interval(value, float(low), float(high))
 
 
+def rank_correlation_interval(
+    first: np.ndarray, second: np.ndarray, clusters: np.ndarray, seed: int = 0, draws: int = 500, level: float = 0.95
+) -> Interval:
+    """Spearman's rank correlation with a percentile bootstrap interval that draws whole clusters.
+
+    Args:
+        first, second: float [n]; clusters: cluster of each pair, [n].
+
+    Returns:
+        NaN where one side does not vary.
+    """
+    first, second = np.asarray(first, float), np.asarray(second, float)
+    value = _spearman(first, second)
+    if not np.isfinite(value):
+        return Interval(np.nan, np.nan, np.nan)
+    stream = random_stream("rank correlation", seed, len(first))
+    places = _ClusteredScores(np.arange(len(first)), clusters)
+    drawn = [places.draw(stream).astype(int) for _ in range(draws)]
+    low, high = np.nanquantile([_spearman(first[at], second[at]) for at in drawn], [(1 - level) / 2, (1 + level) / 2])
+    return Interval(value, float(low), float(high))
+
+
+def _spearman(first: np.ndarray, second: np.ndarray) -> float:
+    if len(first) < 2 or first.min() == first.max() or second.min() == second.max():
+        return float("nan")
+    return float(stats.spearmanr(first, second).statistic)
+
+
+def mean_interval(values: np.ndarray, level: float = 0.95) -> Interval:
+    """Mean with Student's interval; without ends for fewer than two values.
+
+    >>> [round(part, 2) for part in mean_interval(np.array([1.0, 2.0, 3.0]))]
+    [2.0, -0.48, 4.48]
+    """
+    values = np.asarray(values, float)
+    if len(values) < 2:
+        return Interval(float(values.mean()) if len(values) else np.nan, np.nan, np.nan)
+    reach = stats.t.ppf((1 + level) / 2, len(values) - 1) * stats.sem(values)
+    return Interval(float(values.mean()), float(values.mean() - reach), float(values.mean() + reach))
+
+
 class _ClusteredScores:
     """Scores that are drawn again by their clusters."""
 

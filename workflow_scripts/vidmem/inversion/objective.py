@@ -55,12 +55,12 @@ class DiffusionPath:
 
     def mix(self, clean: torch.Tensor, noise: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
         """Noisy samples [N, ...] at times [N]."""
-        signal, sigma = self._levels(times, clean)
+        signal, sigma = self.levels(times, clean)
         return signal * clean + sigma * noise
 
     def denoised(self, noisy: torch.Tensor, output: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
         """Clean samples that the network's output stands for."""
-        signal, sigma = self._levels(times, noisy)
+        signal, sigma = self.levels(times, noisy)
         if self.prediction == "epsilon":
             return (noisy - sigma * output) / signal
         return signal * noisy - sigma * output if self.prediction == "v_prediction" else output
@@ -69,7 +69,24 @@ class DiffusionPath:
         """What the network is told."""
         return times
 
-    def _levels(self, times: torch.Tensor, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def noise_of(self, noisy: torch.Tensor, output: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
+        """Noise that the network's output stands for."""
+        if self.prediction == "epsilon":
+            return output
+        signal, sigma = self.levels(times, noisy)
+        return sigma * noisy + signal * output if self.prediction == "v_prediction" else (noisy - signal * output) / sigma
+
+    def goal(self, clean: torch.Tensor, noise: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
+        """Output the network was trained towards."""
+        signal, sigma = self.levels(times, clean)
+        return {"epsilon": noise, "sample": clean}.get(self.prediction, signal * noise - sigma * clean)
+
+    def times_at(self, shares: torch.Tensor) -> torch.Tensor:
+        """Times at shares 0..1 of the schedule."""
+        return (shares * (len(self.alphas) - 1)).round().long()
+
+    def levels(self, times: torch.Tensor, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Shares of the signal and of the noise at times [N], each [N, 1, ...]."""
         alpha = self.alphas.to(like.device)[times].reshape(-1, *[1] * (like.ndim - 1))
         return alpha.sqrt(), (1 - alpha).sqrt()
 
@@ -104,6 +121,23 @@ class FlowPath:
     def network_time(self, times: torch.Tensor) -> torch.Tensor:
         """What the network is told."""
         return times * self.scale
+
+    def noise_of(self, noisy: torch.Tensor, output: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
+        """Noise that the velocity stands for."""
+        return noisy + self.levels(times, noisy)[0] * output
+
+    def goal(self, clean: torch.Tensor, noise: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
+        """Velocity the network was trained towards."""
+        return noise - clean
+
+    def times_at(self, shares: torch.Tensor) -> torch.Tensor:
+        """Noise levels at shares 0..1 of the schedule."""
+        return shares
+
+    def levels(self, times: torch.Tensor, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Shares of the signal and of the noise at levels [N], each [N, 1, ...]."""
+        level = times.reshape(-1, *[1] * (like.ndim - 1))
+        return 1 - level, level
 
 
 def path_of(scheduler) -> DiffusionPath | FlowPath:

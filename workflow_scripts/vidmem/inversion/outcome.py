@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ..seeding import seed_of
-from ..statistics import auc_interval
+from ..statistics import Interval, auc_interval, mean_interval, rank_correlation_interval, share_interval
 from .engine import Inversion
 
 COLUMNS = [
@@ -59,14 +59,16 @@ def ranks(scores: pd.DataFrame) -> np.ndarray:
     return np.where(censored, similarity - 2, 1 / (1 + np.where(censored, 0, scores["score"])))
 
 
-def image_means(scores: pd.DataFrame) -> pd.DataFrame:
-    """One row an image: seeds that replicated it, the mean of their scores with the standard error, the best similarity."""
-    keys = ["model", "mode", "image_id", "copies", "split"]
-    replicated = scores[scores["status"] == "replicated"].groupby(keys)["score"]
-    every = scores.groupby(keys).agg(n_seeds=("seed", "size"), best_similarity=("best_similarity", "max"))
-    found = pd.DataFrame({"n_replicated": replicated.size(), "score": replicated.mean(), "standard_error": replicated.sem()})
-    table = every.join(found).reset_index()
-    return table.assign(n_replicated=table["n_replicated"].fillna(0).astype(int))
+def image_means(scores: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
+    """One row an image: seeds that replicated it, the mean of their scores with its interval, the best similarity."""
+    rows = []
+    for keys, group in scores.groupby(KEYS, sort=True):
+        found = group[group["status"] == "replicated"]["score"]
+        rows.append((*keys, len(group), len(found), *mean_interval(found, level), group["best_similarity"].max()))
+    return pd.DataFrame(rows, columns=[*KEYS, "n_seeds", "n_replicated", "score", "score_low", "score_high", "best_similarity"])
+
+
+KEYS = ["model", "mode", "image_id", "copies", "split"]
 
 
 def separation(scores: pd.DataFrame, planted: int, interval: dict, seed: int) -> pd.DataFrame:
@@ -78,12 +80,105 @@ def separation(scores: pd.DataFrame, planted: int, interval: dict, seed: int) ->
     """
     rows = []
     for (model, mode), group in scores.groupby(["model", "mode"], sort=True):
-        order = pd.Series(ranks(group), index=group.index)
         often, never = group["copies"] >= planted, group["split"] == "heldout"
-        area = auc_interval(
-            order[often].to_numpy(), order[never].to_numpy(), group[often]["image_id"], group[never]["image_id"],
-            seed, interval["draws"], interval["level"],
-        )  # fmt: skip
+        area = _area(group, planted, interval, seed)
         rows.append((model, mode, planted, int(often.sum()), int(never.sum()), *area))
     columns = ["model", "mode", "planted", "n_positive", "n_negative", "auc", "auc_low", "auc_high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+FACTOR_COLUMNS = [
+    "factor", "level", "model", "mode", "n_images", "n_inversions", "n_replicated", "replicated_share", "share_low",
+    "share_high", "score", "best_similarity", "auc", "auc_low", "auc_high", "rank_correlation",
+    "correlation_low", "correlation_high",
+]  # fmt: skip
+
+
+def factor_table(scores: pd.DataFrame, studies: list[dict], planted: int, interval: dict, seed: int) -> pd.DataFrame:
+    """What the score depends on: a row a level of a factor, and one over all levels with the rank correlation.
+
+    The correlation is that of the level and the score, censored scores ranking last: below zero, the score falls with the
+    level. Of the factor copies a level is a number of copies of one model; of the others a model, over the images planted at
+    least `planted` times, its AUC against the held-out ones.
+
+    Args:
+        scores: table of COLUMNS, all models.
+        studies: dictionaries with model, factor and level, in the order of their levels.
+    """
+    rows = []
+    for (model, mode), group in scores.groupby(["model", "mode"], sort=True):
+        for copies, part in group.groupby("copies", sort=True):
+            rows.append(("copies", copies, model, mode, *_counts(part, interval), *[np.nan] * 6))
+        fall = _fall(group, group["copies"], interval, seed)
+        rows.append(("copies", "all", model, mode, *_counts(group, interval), *[np.nan] * 3, *fall))
+    for factor in dict.fromkeys(study["factor"] for study in studies):
+        rows += _levels(scores, [study for study in studies if study["factor"] == factor], planted, interval, seed)
+    return pd.DataFrame(rows, columns=FACTOR_COLUMNS)
+
+
+def _levels(scores: pd.DataFrame, studies: list[dict], planted: int, interval: dict, seed: int) -> list[tuple]:
+    """Rows of one factor whose levels are models."""
+    rows, parts = [], []
+    for study in studies:
+        group = scores[scores["model"] == study["model"]]
+        often, area = group[group["copies"] >= planted], _area(group, planted, interval, seed)
+        mode = "".join(sorted(set(group["mode"])))
+        rows.append((study["factor"], study["level"], study["model"], mode, *_counts(often, interval), *area, *[np.nan] * 3))
+        parts.append(often.assign(level=study["level"]))
+    together = pd.concat(parts)
+    if all(isinstance(study["level"], (int, float)) for study in studies):
+        fall = _fall(together, together["level"], interval, seed)
+        counts = _counts(together, interval)
+        rows.append((studies[0]["factor"], "all", "all", "all", *counts, *[np.nan] * 3, *fall))
+    return rows
+
+
+def _counts(group: pd.DataFrame, interval: dict) -> tuple:
+    found = group[group["status"] == "replicated"]
+    share = share_interval(len(found), len(group), interval["level"], interval["method"])
+    images = group["image_id"].nunique()
+    return images, len(group), len(found), *share, float(found["score"].mean()), float(group["best_similarity"].mean())
+
+
+def _area(group: pd.DataFrame, planted: int, interval: dict, seed: int) -> Interval:
+    """AUC of the images planted often against the held-out ones; censored scores rank last."""
+    order = pd.Series(ranks(group), index=group.index)
+    often, never = group["copies"] >= planted, group["split"] == "heldout"
+    return auc_interval(
+        order[often].to_numpy(), order[never].to_numpy(), group[often]["image_id"], group[never]["image_id"],
+        seed, interval["draws"], interval["level"],
+    )  # fmt: skip
+
+
+def _fall(group: pd.DataFrame, level: pd.Series, interval: dict, seed: int) -> Interval:
+    """Rank correlation of a level and the score, images drawn whole."""
+    return rank_correlation_interval(
+        level.to_numpy(float), -ranks(group), group["image_id"], seed, interval["draws"], interval["level"]
+    )
+
+
+def membership_table(scores: pd.DataFrame, evidence: pd.DataFrame, interval: dict, seed: int) -> pd.DataFrame:
+    """Who is a member, by every method and number of copies against the held-out images, on the images that were inverted.
+
+    Args:
+        scores: table of COLUMNS.
+        evidence: image_id, model, copies, split, loss, secmi.
+
+    Returns:
+        model, method, copies, n_positive, n_negative, auc with its interval, and replicated_share of those images.
+    """
+    rows = []
+    for model, own in scores.groupby("model", sort=True):
+        mine = own.assign(order=ranks(own), found=own["status"] == "replicated")
+        means = mine.groupby("image_id").agg(invmm=("order", "mean"), found=("found", "mean"))
+        table = evidence[evidence["model"] == model].set_index("image_id").join(means, how="inner")
+        never = table[table["split"] == "heldout"]
+        for method in ("loss", "secmi", "invmm"):
+            for copies, group in table[table["split"] != "heldout"].groupby("copies", sort=True):
+                sides = [(part[method].to_numpy(), part.index.to_numpy()) for part in (group, never)]
+                area = auc_interval(
+                    sides[0][0], sides[1][0], sides[0][1], sides[1][1], seed, interval["draws"], interval["level"]
+                )
+                rows.append((model, method, copies, len(group), len(never), *area, float(group["found"].mean())))
+    columns = ["model", "method", "copies", "n_positive", "n_negative", "auc", "auc_low", "auc_high", "replicated_share"]
     return pd.DataFrame(rows, columns=columns)

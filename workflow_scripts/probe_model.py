@@ -1,0 +1,59 @@
+"""What inversions are compared with: membership scores of the same images, plain samples, and passes by chance."""
+
+import os
+
+from vidmem.devices import claim_device
+
+SAMPLES = 64
+
+
+def probe(
+    inputs, inversion: dict, name: str, preset: str, seed: int, interval: dict, device: str, threads: int, output
+) -> None:
+    import numpy as np
+    import pandas as pd
+    import torch
+
+    from vidmem.inversion import frozen, plan_of
+    from vidmem.inversion.chance import COLUMNS, chance_rows
+    from vidmem.inversion.inputs import load_describer, load_model, load_targets, plain_samples
+    from vidmem.inversion.membership import membership_scores
+    from vidmem.store import save_table
+
+    torch.set_num_threads(threads)
+    model, plan = load_model(inversion, device), plan_of(inversion["preset"], inversion["mode"], inversion["plan"])
+    whole = inversion | {"splits": ["member", "heldout", "image"], "images_each": 0}
+    (chosen, targets), (clips, every) = (load_targets(inputs.clips, inputs.frames, spec, seed) for spec in (inversion, whole))
+    captions = list(clips[clips["split"] != "heldout"].sort_values("copies", ascending=False)["caption"])
+    describe = load_describer(inputs.weights, preset, threads)
+    with frozen(model.pipeline):
+        evidence = membership_scores(model, targets, seed, plan.mode)
+        samples = plain_samples(model, captions, SAMPLES, plan.sampler, plan.sampler_steps, seed)
+    middle = samples.shape[1] // 2
+    known = describe(np.stack([target.frames[middle] for target in every])).astype(np.float32)
+    found = describe(samples[:, middle]).astype(np.float32)
+    rows = chance_rows(
+        name, found, known, clips["split"].to_numpy(), plan.acceptance.samples, plan.acceptance.threshold, interval
+    )
+    about = chosen[["clip_id", "copies", "split"]].rename(columns={"clip_id": "image_id"}).reset_index(drop=True)
+    save_table(output.evidence, about.assign(model=name, **evidence))
+    save_table(output.chance, pd.DataFrame(rows, columns=COLUMNS))
+
+
+if "snakemake" in globals():
+    from vidmem.logs import start_logging
+
+    start_logging(snakemake.log[0], snakemake.scriptdir)
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    params = snakemake.params
+    probe(
+        snakemake.input,
+        params.inversion,
+        snakemake.wildcards.inversion,
+        params.preset,
+        params.seed,
+        params.interval,
+        claim_device(snakemake.config["device"], snakemake.resources.get("gpu", 0)),
+        snakemake.threads,
+        snakemake.output,
+    )

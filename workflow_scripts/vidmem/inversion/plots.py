@@ -1,0 +1,187 @@
+"""Figures of the inversions."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from ..figures import HELDOUT, IMAGE, MEMBER, PALETTE, STYLE, empty_figure, plain_text, strip
+
+
+def inversion_scores(table: pd.DataFrame) -> plt.Figure:
+    """Inversion scores against planted copies, and the share of images that were replicated at all.
+
+    Args:
+        table: of image_means: model, mode, copies, split, n_seeds, n_replicated, score.
+    """
+    with plt.rc_context(STYLE):
+        if not len(table):
+            return empty_figure("Inversion scores against planted copies", "no image was inverted")
+        figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.2))
+        counts = sorted(set(table["copies"]))
+        for place, (model, group) in enumerate(table.groupby("model", sort=True)):
+            style = {"color": PALETTE[place % 10], "marker": "osv^D"[place % 5]}
+            x = group["copies"].map(counts.index) + np.random.default_rng(0).uniform(-0.15, 0.15, len(group))
+            axes[0].plot(x, group["score"], linestyle="", markersize=4, alpha=0.7, label=model, **style)
+            shares = group.assign(share=group["n_replicated"] / group["n_seeds"]).groupby("copies")["share"].mean()
+            axes[1].plot([counts.index(copies) for copies in shares.index], shares, linewidth=1.4, label=model, **style)
+        labels = ["held out" if copies == 0 else str(copies) for copies in counts]
+        for axis, label in zip(axes, ("score of replicated images, nats per dimension", "share of inversions that replicated")):
+            axis.set(xticks=range(len(counts)), xticklabels=labels, xlabel="copies in training", ylabel=label)
+        axes[1].set_ylim(-0.03, 1.03)
+        axes[1].legend(loc="upper left")
+        figure.tight_layout()
+        return figure
+
+
+def inversion_distribution(table: pd.DataFrame) -> plt.Figure:
+    """Cumulative distribution of the inversion scores by split; censored ones keep the curve below one.
+
+    Args:
+        table: scores of images and seeds: model, split, score.
+    """
+    with plt.rc_context(STYLE):
+        if not len(table):
+            return empty_figure("Distribution of the inversion scores", "no image was inverted")
+        models = sorted(set(table["model"]))
+        figure, axes = plt.subplots(1, len(models), figsize=(4.2 * len(models), 3.2), squeeze=False, sharey=True)
+        for axis, model in zip(axes[0], models):
+            own = table[table["model"] == model]
+            for colour, (split, group) in zip((MEMBER, HELDOUT, IMAGE), own.groupby("split", sort=True)):
+                found = np.sort(group["score"][np.isfinite(group["score"])])
+                heights = np.arange(1, len(found) + 1) / len(group)
+                label = f"{split} ({len(found)} of {len(group)})"
+                axis.step(np.r_[0, found], np.r_[0, heights], where="post", color=colour, label=label)
+            axis.set(title=model, xlabel="score, nats per dimension", ylim=(-0.03, 1.03))
+            axis.legend(loc="lower right", title="replicated")
+        axes[0, 0].set_ylabel("share of inversions up to the score")
+        figure.tight_layout()
+        return figure
+
+
+def inversion_samples(rows: Sequence[dict], count: int = 3) -> plt.Figure:
+    """Targets, samples from the noise that was found, and samples from the prior.
+
+    Args:
+        rows: dictionaries with target (uint8 [H, W, 3]), found and prior (uint8 [n, H, W, 3]), title, caption.
+    """
+    title = "Target, samples from the inverted noise, samples from the prior"
+    with plt.rc_context({**STYLE, "axes.grid": False}):
+        if not rows:
+            return empty_figure(title, "no image was inverted")
+        figure, axes = plt.subplots(-(-len(rows) // 2), 2, figsize=(9.2, 1.75 * -(-len(rows) // 2)), squeeze=False)
+        for axis in axes.flat:
+            axis.axis("off")
+        for axis, row in zip(axes.flat, rows):
+            gap = np.full((len(row["target"]), 4, 3), 255, np.uint8)
+            parts = [row["target"][None], row["found"][:count], row["prior"][:count]]
+            tiles = [strip(part, len(part)) for part in parts]
+            axis.imshow(np.concatenate([tiles[0], gap, tiles[1], gap, tiles[2]], axis=1), interpolation="nearest")
+            axis.set_title(f"{row['title']}\n{plain_text(row['caption'], 62, 1)}", fontsize=7.5, loc="left")
+        figure.suptitle(title, fontsize=9.5)
+        figure.tight_layout()
+        return figure
+
+
+def inversion_training_steps(table: pd.DataFrame) -> plt.Figure:
+    """What inversion finds at the checkpoints of one training run.
+
+    Args:
+        table: rows of factor_table.
+    """
+    title = "Inversion against training steps"
+    rows = table[(table["factor"] == "training_steps") & (table["level"].astype(str) != "all")]
+    with plt.rc_context(STYLE):
+        if not len(rows):
+            return empty_figure(title, "no checkpoints were inverted: configs/invmm-factors.yaml has the study")
+        figure, axes = plt.subplots(1, 3, figsize=(10.2, 3.1))
+        steps = rows["level"].astype(float)
+        _with_interval(axes[0], steps, rows, ("replicated_share", "share_low", "share_high"))
+        axes[1].plot(steps, rows["score"], marker="o", color=PALETTE[0], linewidth=1.4)
+        _with_interval(axes[2], steps, rows, ("auc", "auc_low", "auc_high"))
+        names = (
+            "share of planted images replicated",
+            "mean score of those, nats per dimension",
+            "AUC, planted against held-out",
+        )
+        for axis, name in zip(axes, names):
+            axis.set(xscale="log", xticks=list(steps), xlabel="training steps")
+            axis.set_xticklabels([f"{step:.0f}" for step in steps])
+            axis.minorticks_off()
+            axis.set_ylabel(textwrap.fill(name, 28))
+        figure.tight_layout()
+        return figure
+
+
+def _with_interval(axis: plt.Axes, places, rows: pd.DataFrame, names: tuple[str, str, str]) -> None:
+    value, low, high = (rows[name].to_numpy(float) for name in names)
+    error = np.nan_to_num(np.clip([value - low, high - value], 0, None))
+    axis.errorbar(places, value, error, marker="o", color=PALETTE[0], capsize=3, linewidth=1.4)
+    axis.set_ylim(-0.03, 1.03)
+
+
+def inversion_sampling(table: pd.DataFrame) -> plt.Figure:
+    """What inversion finds with each sampler, number of steps, guidance and conditioning.
+
+    Args:
+        table: rows of factor_table.
+    """
+    title = "Inversion against sampling and conditioning"
+    kinds = ("sampler", "sampler_steps", "guidance", "conditioning")
+    rows = table[table["factor"].isin(kinds) & (table["level"].astype(str) != "all")]
+    with plt.rc_context(STYLE):
+        if not len(rows):
+            return empty_figure(title, "no sampling was studied: configs/invmm-factors.yaml has the study")
+        present = [kind for kind in kinds if (rows["factor"] == kind).any()]
+        figure, axes = plt.subplots(2, len(present), figsize=(3.2 * len(present), 5.4), squeeze=False, sharey="row")
+        for column, kind in enumerate(present):
+            own = rows[rows["factor"] == kind]
+            places = np.arange(len(own))
+            _with_interval(axes[0, column], places, own, ("replicated_share", "share_low", "share_high"))
+            _with_interval(axes[1, column], places, own, ("auc", "auc_low", "auc_high"))
+            for axis in axes[:, column]:
+                axis.lines[0].set_linestyle("")
+                axis.set(xticks=places, xlim=(-0.5, len(own) - 0.5))
+                axis.set_xticklabels([str(level) for level in own["level"]], rotation=30, ha="right")
+            axes[0, column].set_title(kind.replace("_", " "))
+        axes[0, 0].set_ylabel("share of planted\nimages replicated")
+        axes[1, 0].set_ylabel("AUC, planted\nagainst held-out")
+        figure.tight_layout()
+        return figure
+
+
+def inversion_membership(table: pd.DataFrame) -> plt.Figure:
+    """Membership of images seen so often, by every method, against the held-out ones; and how many are replicated.
+
+    Args:
+        table: of membership_table.
+    """
+    methods = {"loss": "training loss", "secmi": "SecMI", "invmm": "InvMM"}
+    with plt.rc_context(STYLE):
+        if not len(table):
+            return empty_figure("Memorization against membership", "no image was inverted")
+        models = sorted(set(table["model"]))
+        figure, axes = plt.subplots(1, len(models), figsize=(3.6 * len(models), 3.2), squeeze=False, sharey=True)
+        for axis, model in zip(axes[0], models):
+            own = table[table["model"] == model]
+            counts = sorted(set(own["copies"]))
+            for place, (method, label) in enumerate(methods.items()):
+                part = own[own["method"] == method].sort_values("copies")
+                at = [counts.index(copies) + 0.08 * (place - 1) for copies in part["copies"]]
+                error = np.nan_to_num(np.clip([part["auc"] - part["auc_low"], part["auc_high"] - part["auc"]], 0, None))
+                style = {"color": PALETTE[place], "marker": "osv"[place], "label": f"{label}, AUC"}
+                axis.errorbar(at, part["auc"], error, capsize=2, linewidth=1.2, **style)
+            shares = own[own["method"] == "invmm"].sort_values("copies")["replicated_share"]
+            axis.bar(range(len(counts)), shares, width=0.5, color="0.85", label="replicated, share", zorder=0)
+            axis.axhline(0.5, color="0.4", linestyle=":", linewidth=1)
+            axis.set(
+                title=model, xticks=range(len(counts)), xticklabels=counts, xlabel="copies in training", ylim=(-0.03, 1.03)
+            )
+        axes[0, 0].set_ylabel("against held-out images")
+        axes[0, -1].legend(loc="lower right", fontsize=7)
+        figure.tight_layout()
+        return figure
