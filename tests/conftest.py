@@ -23,6 +23,20 @@ def root() -> Path:
 
 
 @pytest.fixture(scope="session")
+def pixel_pipeline():
+    """Pixel model of 8 x 8 images with random weights."""
+    import torch
+    from diffusers import DDIMPipeline, DDIMScheduler, UNet2DModel
+
+    torch.manual_seed(0)
+    unet = UNet2DModel(
+        sample_size=8, block_out_channels=(16, 32), layers_per_block=1, norm_num_groups=8,
+        down_block_types=("DownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "UpBlock2D"),
+    )  # fmt: skip
+    return DDIMPipeline(unet, DDIMScheduler(clip_sample=False))
+
+
+@pytest.fixture(scope="session")
 def tiny_pipeline(tmp_path_factory):
     """A reference text-to-video pipeline with random weights, saved to a folder."""
     import torch

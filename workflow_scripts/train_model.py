@@ -28,7 +28,7 @@ def train_model(
     clips, data = load_training_set(inputs, vae, kind)
     captions = data.captions + data.image_captions
     pipeline = build_pipeline(kind, vae, captions, size[0] // vae.config.patch, plan)
-    names = ("steps", "batch", "rate", "image_every", "checkpoint_every")
+    names = ("steps", "batch", "rate", "image_every", "snr_cap", "checkpoint_every")
     settings = training.DiffusionPlan(**{name: plan[name] for name in names}, exports=tuple(plan["exports"]), seed=seed)
     folder = Path(output[0]).parent
     trainer = training.DiffusionTrainer(pipeline, data, settings, device)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from diffusers import DDIMPipeline, DDIMScheduler, FlowMatchEulerDiscreteScheduler, TextToVideoSDPipeline, UNet2DModel
+from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler, TextToVideoSDPipeline
 
 from vidmem.errors import VidmemError
 from vidmem.inversion import (
@@ -24,6 +24,8 @@ from vidmem.inversion import (
     divergence,
     nats_per_image,
     path_of,
+    plan_of,
+    sample,
 )
 from vidmem.seeding import seed_of
 
@@ -62,16 +64,6 @@ class OraclePipeline:
     def __init__(self, picture, prediction="sample"):
         self.unet, self.scheduler = Oracle(picture), DDIMScheduler(prediction_type=prediction, rescale_betas_zero_snr=True)
         self.components = {"unet": self.unet, "scheduler": self.scheduler}
-
-
-@pytest.fixture(scope="module")
-def pixel_pipeline():
-    torch.manual_seed(0)
-    unet = UNet2DModel(
-        sample_size=8, block_out_channels=(16, 32), layers_per_block=1, norm_num_groups=8,
-        down_block_types=("DownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "UpBlock2D"),
-    )  # fmt: skip
-    return DDIMPipeline(unet, DDIMScheduler(clip_sample=False))
 
 
 @pytest.fixture
@@ -466,3 +458,92 @@ def test_presets_are_the_official_constants_and_change_by_name():
     assert changed.acceptance.scales == (1.0,)
     with pytest.raises(VidmemError, match="stps"):
         plan_of("ddpm", "", {"stps": 1})
+
+
+@pytest.fixture(scope="module")
+def flow_pipeline(tiny_pipeline):
+    """SD3's own pipeline, tiny: two CLIP encoders with projections, no T5, flow matching."""
+    from diffusers import AutoencoderKL, SD3Transformer2DModel, StableDiffusion3Pipeline
+    from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer
+
+    torch.manual_seed(0)
+    tokenizer = CLIPTokenizer.from_pretrained(tiny_pipeline / "tokenizer")
+    config = CLIPTextConfig(vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=2,
+                            num_attention_heads=2, max_position_embeddings=32, projection_dim=16,
+                            eos_token_id=tokenizer.eos_token_id, bos_token_id=tokenizer.bos_token_id)  # fmt: skip
+    transformer = SD3Transformer2DModel(
+        sample_size=4, patch_size=1, in_channels=4, num_layers=1, attention_head_dim=8, num_attention_heads=2,
+        caption_projection_dim=16, joint_attention_dim=32, pooled_projection_dim=32, out_channels=4,
+    )  # fmt: skip
+    vae = AutoencoderKL(
+        block_out_channels=(8, 8), layers_per_block=1, latent_channels=4, norm_num_groups=4, shift_factor=0.06,
+        down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2, scaling_factor=1.5,
+    )  # fmt: skip
+    encoders = [CLIPTextModelWithProjection(config) for _ in range(2)]
+    return StableDiffusion3Pipeline(
+        transformer, FlowMatchEulerDiscreteScheduler(shift=3.0), vae, encoders[0], tokenizer, encoders[1], tokenizer, None, None
+    )
+
+
+def test_flow_matching_is_inverted(flow_pipeline, stream):
+    model = InvertibleModel(flow_pipeline)
+    assert (model.shape, model.size, model.soft) == ((4, 4, 4), (8, 8), False)
+    plan = replace(plan_of("sd3", "", {}), steps=4, batch=2, sampler_steps=3)
+    plan = replace(plan, weights=replace(plan.weights, check_every=2), acceptance=AcceptanceRule(2, scales=(1.0, 2.0)))
+    targets = [replace(target, caption="a red ball") for target in pictures(2, stream)]
+    together = Inverter(model, plan, describe, 0, slots=2).run(targets)
+    alone = Inverter(model, plan, describe, 0, slots=1).run(targets[1:])
+    assert np.allclose(together[1].mean, alone[0].mean, atol=2e-3)
+    assert np.abs(together[0].mean).max() > 0.1
+    with pytest.raises(VidmemError, match="mode caption"):
+        Inverter(model, replace(plan, mode="prompt"), describe, 0)
+
+
+def test_flow_sampler_is_that_of_the_pipeline(flow_pipeline):
+    """The latents of its own call, for the same start noise and prompt."""
+    model = InvertibleModel(flow_pipeline)
+    start = torch.randn(1, *model.shape, generator=torch.Generator().manual_seed(0))
+    flow_pipeline.set_progress_bar_config(disable=True)
+    theirs = flow_pipeline(
+        "a red ball", latents=start.clone(), num_inference_steps=4, guidance_scale=2.0, height=8, width=8, output_type="np"
+    ).images
+    told, silence = model.embed(["a red ball"]), model.embed([""])
+    ours = sample(model, start, told, silence, torch.tensor([2.0]), "FlowMatchEulerDiscreteScheduler", 4)
+    assert np.abs(ours[0].astype(float) - theirs * 255).max() <= 1
+
+
+def test_latent_models_without_text_are_inverted(stream):
+    from diffusers import LDMPipeline, UNet2DModel, VQModel
+
+    torch.manual_seed(0)
+    blocks = {"down_block_types": ("DownBlock2D",), "up_block_types": ("UpBlock2D",)}
+    unet = UNet2DModel(sample_size=4, block_out_channels=(8,), layers_per_block=1, norm_num_groups=4, **blocks)
+    vqvae = VQModel(
+        block_out_channels=(8, 8), down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
+        latent_channels=3, num_vq_embeddings=16, norm_num_groups=4,
+    )  # fmt: skip
+    model = InvertibleModel(LDMPipeline(vqvae, unet, DDIMScheduler(clip_sample=False)))
+    assert (model.shape, model.prompted) == ((3, 4, 4), False)
+    plan = replace(plan_of("ldm", "", {}), steps=4, sampler_steps=2, batch=2)
+    plan = replace(plan, weights=replace(plan.weights, check_every=2))
+    result = Inverter(model, plan, describe, 0).run(pictures(1, stream))[0]
+    assert (result.steps, result.mean.shape) == (4, (3, 4, 4))
+
+
+def test_scores_are_those_of_the_published_loop_in_distribution(pixel_pipeline, stream):
+    """Other random numbers, the same law: Kolmogorov-Smirnov over 40 seeds of each, the published loop with full tests."""
+    from scipy.stats import ks_2samp
+
+    target, model = pictures(1, stream)[0], InvertibleModel(pixel_pipeline)
+    plan = replace(PLAN, acceptance=AcceptanceRule(2, threshold=1.1), steps=10)
+    theirs = [slow_inversion(pixel_pipeline, target, plan, 1000 + seed) for seed in range(40)]
+    ends = [divergence(*(torch.from_numpy(part)[None] for part in pair)) for pair in theirs]
+
+    def chance(plan, part):
+        again = [replace(target, image_id=f"again {place}") for place in range(40)]
+        ours = [getattr(result, part) for result in Inverter(model, plan, describe, 0, slots=10).run(again)]
+        return ks_2samp(ours, [float(end[part == "variance_part"]) for end in ends]).pvalue
+
+    assert chance(plan, "mean_part") > 0.01
+    assert chance(plan, "variance_part") > 0.01
+    assert chance(replace(plan, rate=0.13), "mean_part") < 0.01  # another law is told apart

@@ -37,6 +37,8 @@ class DiffusionPlan:
         drop: share of captions replaced by the empty one, for classifier-free guidance.
         image_every: every so many steps a batch of still images instead, each repeated to a clip's length (trained
             as clips of one frame, what is learnt does not cross to generated clips); 0 for never.
+        snr_cap: an error of the clean sample counts as the signal-to-noise ratio of its step, within 1 and this: 1 weighs
+            all steps alike, more teaches the last, fine steps of a sampler better.
         checkpoint_every: steps between checkpoints.
         exports: steps after which the average so far is given out as a model of its own.
     """
@@ -47,6 +49,7 @@ class DiffusionPlan:
     ema: float = 0.999
     drop: float = 0.1
     image_every: int = 5
+    snr_cap: float = 1.0
     checkpoint_every: int = 500
     exports: tuple[int, ...] = ()
     seed: int = 0
@@ -141,7 +144,7 @@ class DiffusionTrainer:
         self.optimiser.set_rate(plan.rate * _annealing(self.step, plan.steps, warm_up=200))
         with _autocast(self.device), _attention(self.device):
             text = self._embed(captions, latents)
-            loss = denoising_loss(self.pipeline.unet, self.pipeline.scheduler, latents, text, stream)
+            loss = denoising_loss(self.pipeline.unet, self.pipeline.scheduler, latents, text, stream, plan.snr_cap)
         self.optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_([value for _, value in self._parameters()], 1.0)
@@ -215,7 +218,9 @@ class DiffusionTrainer:
         self.step, self.seconds, self.losses = counters["step"], counters["seconds"], list(counters["losses"])
 
 
-def denoising_loss(unet, scheduler, latents: torch.Tensor, text: torch.Tensor | None, stream: torch.Generator) -> torch.Tensor:
+def denoising_loss(
+    unet, scheduler, latents: torch.Tensor, text: torch.Tensor | None, stream: torch.Generator, snr_cap: float = 1.0
+) -> torch.Tensor:
     """Mean squared error of the prediction at uniformly drawn steps, whatever the scheduler says is predicted.
 
     Args:
@@ -223,6 +228,7 @@ def denoising_loss(unet, scheduler, latents: torch.Tensor, text: torch.Tensor | 
         latents: float [B, T, C, h, w].
         text: [B, L, E]; None for a network that takes none.
         stream: CPU generator.
+        snr_cap: see DiffusionPlan; of predictions other than the clean sample it must be 1.
 
     Returns:
         Scalar.
@@ -235,7 +241,14 @@ def denoising_loss(unet, scheduler, latents: torch.Tensor, text: torch.Tensor | 
     target = {"sample": clean, "epsilon": noise}.get(kind)
     target = scheduler.get_velocity(clean, noise, times) if kind == "v_prediction" else target
     told = {} if text is None else {"encoder_hidden_states": text}
-    return functional.mse_loss(unet(noisy, times, **told).sample.float(), target)
+    output = unet(noisy, times, **told).sample.float()
+    if snr_cap == 1:
+        return functional.mse_loss(output, target)
+    if kind != "sample":
+        raise VidmemError("prediction type sample with snr_cap", kind, "DiffusionPlan.snr_cap", "leave it at 1")
+    alpha = scheduler.alphas_cumprod.to(times.device)[times]
+    weight = (alpha / (1 - alpha)).clamp(1, snr_cap)
+    return (weight * (output - target).square().flatten(1).mean(1)).mean()
 
 
 def _annealing(step: int, steps: int, warm_up: int) -> float:
