@@ -131,7 +131,7 @@ def inversion_sampling(table: pd.DataFrame) -> plt.Figure:
         table: rows of factor_table.
     """
     title = "Inversion against sampling and conditioning"
-    kinds = ("sampler", "sampler_steps", "guidance", "conditioning")
+    kinds = ("sampler", "guidance", "conditioning", "preset")
     rows = table[table["factor"].isin(kinds) & (table["level"].astype(str) != "all")]
     with plt.rc_context(STYLE):
         if not len(rows):
