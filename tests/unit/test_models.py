@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from diffusers import TextToVideoSDPipeline
+from diffusers import DDIMScheduler, TextToVideoSDPipeline
 
 from vidmem.errors import VidmemError
 from vidmem.generation import generate_resumable, guidance_rows, requests_of
@@ -11,7 +11,7 @@ from vidmem.guidance import frames_first, guidance_magnitudes
 from vidmem.models.adapter import GenerationSpec, PipelineAdapter, Request, Sample, pipeline_class
 from vidmem.models.autoencoder import PatchAutoencoder, fit_refiner
 from vidmem.models.fingerprint import model_fingerprint
-from vidmem.models.reference import UnconditionalVideoPipeline, build_pipeline, build_tokenizer
+from vidmem.models.reference import UnconditionalVideoPipeline, build_pipeline, build_scheduler, build_tokenizer
 from vidmem.models.training import DiffusionPlan, DiffusionTrainer, TrainingSet, denoising_loss
 from vidmem.prompts import prompts_of_corpus
 
@@ -200,6 +200,26 @@ def training_set(count=3):
     return TrainingSet(
         clips, [f"clip {number}" for number in range(count)], np.array([64, 4, 1][:count]), clips[:1, :1], ["i"], [1]
     )
+
+
+def test_errors_weigh_by_their_signal_to_noise_ratio():
+    from diffusers.utils import BaseOutput
+
+    class Guess(torch.nn.Module):
+        def forward(self, noisy, times):
+            return BaseOutput(sample=noisy * 0.5)
+
+    scheduler, clean = build_scheduler(), torch.randn(6, 1, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    found = denoising_loss(Guess(), scheduler, clean, None, torch.Generator().manual_seed(1), snr_cap=4.0)
+    stream, errors = torch.Generator().manual_seed(1), []
+    noise, times = torch.randn(6, 3, 4, 4, generator=stream), torch.randint(1000, (6,), generator=stream)
+    for picture, own, time in zip(clean[:, 0], noise, times.tolist()):
+        alpha = float(scheduler.alphas_cumprod[time])
+        guess = (alpha**0.5 * picture + (1 - alpha) ** 0.5 * own) * 0.5
+        errors.append(min(4.0, max(1.0, alpha / (1 - alpha))) * float(((guess - picture) ** 2).mean()))
+    assert float(found) == pytest.approx(np.mean(errors), rel=1e-5)
+    with pytest.raises(VidmemError, match="snr_cap"):
+        denoising_loss(Guess(), DDIMScheduler(), clean, None, torch.Generator(), snr_cap=4.0)
 
 
 def trainer_of(steps, seed=0, kind="text-to-video"):
