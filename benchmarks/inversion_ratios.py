@@ -4,7 +4,7 @@
 
 The set is the usual one: no image replicates, so that every check is made and failed. The loop takes one image at a time and
 samples all noises at every check, for sd1 at every guidance scale; the network has random weights, and the descriptor is a
-stand-in that costs next to nothing, which favours the loop. Both stop after the same number of checks, and cost is linear in it.
+stand-in that costs next to nothing, which favours the loop. Both stop after the same number of checks: cost is linear in it.
 """
 
 from __future__ import annotations
