@@ -5,6 +5,7 @@ import os
 from vidmem.devices import claim_device
 
 SAMPLES = 64
+COMPARED = 100  # images of every number of copies that samples are compared with: a corpus may have millions
 
 
 def probe(
@@ -22,7 +23,7 @@ def probe(
 
     torch.set_num_threads(threads)
     model, plan = load_model(inversion, device), plan_of(inversion["preset"], inversion["mode"], inversion["plan"])
-    whole = inversion | {"splits": ["member", "heldout", "image"], "images_each": 0}
+    whole = inversion | {"splits": ["member", "heldout", "image"], "images_each": COMPARED}
     (chosen, targets), (clips, every) = (load_targets(inputs.clips, inputs.frames, spec, seed) for spec in (inversion, whole))
     captions = list(clips[clips["split"] != "heldout"].sort_values("copies", ascending=False)["caption"])
     describe = load_describer(inputs.weights, preset, threads)
