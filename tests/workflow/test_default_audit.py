@@ -78,3 +78,20 @@ def test_real_held_out_clips_are_not_flagged():
     rows = table("table2_memorization")
     real = rows[rows["model"] == "real held-out clips"].iloc[0]
     assert real["content_share"] == 0.0
+
+
+def test_inversion_falls_with_copies_and_with_training():
+    rows = table("invmm_factors").set_index(["factor", "model"])
+    for model in ("pixels", "text", "clips"):
+        copies = rows.loc[("copies", model)].set_index("level")
+        assert copies.loc["all", "rank_correlation"] < 0
+        assert copies.loc["64", "replicated_share"] > 0
+        assert copies.loc["0", "replicated_share"] == 0
+    steps = rows.loc["training_steps"].set_index("level")
+    assert steps.loc["all", "rank_correlation"] < 0
+
+
+def test_models_that_are_inverted_generate_what_they_saw():
+    rows = table("invmm_chance").set_index(["model", "probe"])["share"]
+    assert rows[("pixels", "plain sample resembles a training image")] >= 0.5
+    assert rows[("pixels", "plain sample resembles a held-out image")] <= 0.01

@@ -54,3 +54,8 @@ def test_a_quarter_of_the_scenes_is_held_out_and_copies_are_planted(corpus):
 
 def test_no_clip_is_poor_in_information(corpus):
     assert corpus["information"].min() > 1.0
+
+
+def test_the_reference_models_are_small():
+    files = [path for path in (ROOT / "reference_models").rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= 20 * 2**20
