@@ -45,8 +45,8 @@ rule figures:
 
 rule inversion:
     input:
-        collect("results/{run}/tables/{table}.csv", run=RUN, table=INVERSION_TABLES),
-        collect("results/{run}/figures/{figure}.png", run=RUN, figure=INVERSION_FIGURES),
+        collect("results/{run}/tables/{table}.csv", run=RUN, table=INVERSION_TABLES if INVERSIONS else []),
+        collect("results/{run}/figures/{figure}.png", run=RUN, figure=INVERSION_FIGURES if INVERSIONS else []),
 
 
 rule train_reference:

@@ -55,7 +55,7 @@ rule probe_model:
         preset=config["descriptors"]["preset"],
         interval=config["interval"],
         inversion=lambda wildcards: inversion_spec(config["inversions"][wildcards.inversion]),
-        code=digest_of("inversion/membership", "inversion/chance"),
+        code=digest_of("inversion/membership", "inversion/chance", "inversion/inputs", "inversion/presets"),
     script:
         "../workflow_scripts/probe_model.py"
 

@@ -14,11 +14,13 @@ def invert_images(
     seed: int,
     shard: int,
     shards: int,
+    recipe: int,
     slots: int,
     device,
     threads: int,
     output,
 ):
+    import numpy as np
     import pandas as pd
     import torch
     from tqdm import tqdm
@@ -33,7 +35,7 @@ def invert_images(
     chosen, targets = load_targets(inputs.clips, inputs.frames, inversion, seed, shard, shards)
     describe = load_describer(inputs.weights, preset, threads)
     plan = plan_of(inversion["preset"], inversion["mode"], inversion["plan"] | {"replays": inversion["replays"]})
-    tables, noise = [], {}
+    tables, noise, identity = [], {}, Path(inputs.model).read_text() + preset + str(recipe)
     for number in range(inversion["seeds"]):
         inverter = Inverter(model, plan, describe, seed + number, slots)
         with tqdm(total=len(targets), desc=f"invert {name}, seed {number}", unit="image", disable=None) as bar:
@@ -42,11 +44,14 @@ def invert_images(
                 bar.update(done - bar.n)
                 bar.set_postfix(replicated=replicated, censored=censored)
 
-            results = inverter.run(targets, Path(f"{output.scores}.{number}.checkpoint"), report=report)
+            checkpoint = Path(f"{output.scores}.{number}.checkpoint")
+            results = inverter.run(targets, checkpoint, report=report, identity=identity)
         tables.append(inversion_rows(results, chosen, name, plan.mode, seed + number))
         for result in results:
             stem = f"{result.image_id}/{seed + number}"
             noise |= {f"{stem}/{part}": getattr(result, part) for part in ("mean", "log_variance", "replays")}
+            noise |= {f"{stem}/{part}": value for part, value in result.prompt.items()}
+            noise[f"{stem}/trace"] = np.array(result.trace, np.float32)
     save_noise(output.noise, noise)
     save_table(output.scores, pd.concat(tables, ignore_index=True))
 
@@ -74,6 +79,7 @@ if "snakemake" in globals():
         params.seed,
         int(snakemake.wildcards.shard),
         params.shards,
+        params.recipe,
         # Scores do not depend on how many images are inverted at once.
         snakemake.config["inversions"][snakemake.wildcards.inversion]["slots"],
         claimed,

@@ -17,7 +17,7 @@ from vidmem.inversion.plots import (
 )
 from vidmem.logs import start_logging
 
-SHOWN = 12
+SHOWN = 15
 
 
 def plot_inversion(inputs, corpora: dict[str, str], output) -> None:
@@ -31,20 +31,23 @@ def plot_inversion(inputs, corpora: dict[str, str], output) -> None:
 
 
 def sample_rows(scores: pd.DataFrame, inputs, corpora: dict[str, str]) -> list[dict]:
-    """Of every number of copies the first images, most copies first; of a clip its middle frame."""
+    """Of every number of copies some images, the models taking turns, most copies first; of a clip its middle frame."""
     from safetensors import safe_open
 
     frames = Frames(inputs.clips, inputs.frames)
     captions = frames.clips.set_index(["set", "clip_id"])["caption"]
-    chosen = scores.drop_duplicates(["model", "image_id"]).groupby(["model", "copies"], sort=False).head(2)
+    images = scores.drop_duplicates(["model", "image_id"])
+    turn = images.groupby(["copies", "model"]).cumcount()
+    each = max(1, SHOWN // max(1, images["copies"].nunique()))
+    chosen = images.assign(turn=turn).sort_values(["turn", "model"]).groupby("copies", sort=False).head(each)
     rows = []
-    for row in chosen.sort_values(["copies", "model"], ascending=[False, True]).head(SHOWN).itertuples():
+    for row in chosen.sort_values(["copies", "model"], ascending=[False, True]).itertuples():
         for path in inputs.noise:
             if Path(path).parent.name != row.model:
                 continue
             with safe_open(path, "numpy") as file:
                 name = f"{row.image_id}/{row.seed}/replays"
-                if name in file.keys():
+                if name in file.keys() and 0 not in file.get_slice(name).get_shape():
                     own = f"corpus-{corpora[row.model]}", row.image_id
                     rows.append(sample_row(row, file.get_tensor(name), frames.of(*own), captions[own]))
     return rows

@@ -29,7 +29,7 @@ def probe(
     describe = load_describer(inputs.weights, preset, threads)
     with frozen(model.pipeline):
         evidence = membership_scores(model, targets, seed, plan.mode)
-        samples = plain_samples(model, captions, SAMPLES, plan.sampler, plan.sampler_steps, seed)
+        samples = plain_samples(model, plan, captions or [""], SAMPLES, seed)
     middle = samples.shape[1] // 2
     known = describe(np.stack([target.frames[middle] for target in every])).astype(np.float32)
     found = describe(samples[:, middle]).astype(np.float32)

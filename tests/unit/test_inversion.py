@@ -1,7 +1,9 @@
 """InvMM: the objective, the weight's schedule, the acceptance test, the engine against a loop written from the procedure."""
 
+import copy
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -25,6 +27,7 @@ from vidmem.inversion import (
     nats_per_image,
     path_of,
     plan_of,
+    replay,
     sample,
 )
 from vidmem.seeding import seed_of
@@ -235,8 +238,10 @@ def test_killed_and_resumed_is_uninterrupted(pixel_pipeline, stream, tmp_path, k
     with pytest.raises(Killed):
         Inverter(model, plan, describe, 0, slots=2).run(targets, file, every=1, report=die)
     assert file.exists()
-    with pytest.raises(VidmemError, match="of this inversion"):
-        Inverter(model, plan, describe, 5, slots=2).run(targets, file)
+    state = file.read_bytes()
+    another = Inverter(model, plan, describe, 0, slots=2).run(targets, file, identity="another model")
+    assert [result.trace for result in another] == [result.trace for result in whole]  # anew, not a mixture of two models
+    file.write_bytes(state)
     again = Inverter(model, plan, describe, 0, slots=2).run(targets, file)
     assert not file.exists()
     for first, second in zip(whole, again):
@@ -267,15 +272,20 @@ def stream_of(seed):
     return np.random.default_rng(seed)
 
 
-def test_refining_never_raises_the_score(stream):
+def test_refining_never_raises_the_score(pixel_pipeline, stream):
+    targets, model = pictures(1, stream), InvertibleModel(pixel_pipeline)
+    plan = replace(PLAN, acceptance=AcceptanceRule(2, threshold=-1.0))  # passes at every check
+    first = Inverter(model, plan, describe, 0).run(targets)[0]
+    refined = Inverter(model, replace(plan, refine=2), describe, 0).run(targets)[0]
+    assert 0 < refined.score <= first.score
+    assert (first.steps, refined.steps) == (5, 15)
+
+
+def test_what_the_prior_reproduces_is_done_at_once(stream):
     target = pictures(1, stream)[0]
     model = InvertibleModel(OraclePipeline(target.frames[0]))
-    first = Inverter(model, PLAN, describe, 0).run([target])[0]
-    refined = Inverter(model, replace(PLAN, refine=2), describe, 0).run([target])[0]
-    assert refined.score <= first.score
-    assert refined.steps == first.steps + 10
-    at_once = Inverter(model, replace(PLAN, prior_check=True), describe, 0).run([target])[0]
-    assert (at_once.steps, at_once.score) == (0, 0.0)
+    result = Inverter(model, replace(PLAN, prior_check=True, refine=4), describe, 0).run([target])[0]
+    assert (result.status, result.score, result.steps, result.network_calls) == ("replicated", 0, 0, 4 * 3)
 
 
 def test_the_pipeline_is_given_back_as_it_was(pixel_pipeline, stream):
@@ -382,12 +392,46 @@ def test_bad_input_is_named_before_any_step(pixel_pipeline, video_pipeline, stre
         Inverter(pixels, PLAN, describe, 0).run(pictures(1, stream) * 2)
     with pytest.raises(VidmemError, match="a scheduler class"):
         Inverter(pixels, replace(PLAN, sampler="NoScheduler"), describe, 0).run(pictures(1, stream))
+    clean = InvertibleModel(OraclePipeline(stream.integers(0, 256, (8, 8, 3), dtype=np.uint8)))
+    with pytest.raises(VidmemError, match="a sampler for this model and 3 steps"):
+        Inverter(clean, replace(PLAN, sampler="EulerAncestralDiscreteScheduler"), describe, 0)
+    with pytest.raises(VidmemError, match="multiple of check_every"):
+        Inverter(pixels, replace(PLAN, steps=PLAN.steps + 1), describe, 0)
+    with pytest.raises(VidmemError, match="float32 weights"):
+        Inverter(InvertibleModel(copy.deepcopy(pixel_pipeline).to(torch.bfloat16)), PLAN, describe, 0)
+    with pytest.raises(VidmemError, match="UNetMotionModel"):
+        InvertibleModel(SimpleNamespace(unet=motion_network(), scheduler=DDIMScheduler(), components={}))
     with pytest.raises(VidmemError, match="monitor one of"):
         WeightRule(5, 0.1, monitor="eye")
     broken = OraclePipeline(stream.integers(0, 256, (8, 8, 3), dtype=np.uint8))
     broken.unet.picture.data[0, 0, 0] = math.nan
     with pytest.raises(VidmemError, match="finite weights"):
         InvertibleModel(broken)
+
+
+def motion_network():
+    from diffusers import UNetMotionModel
+
+    return UNetMotionModel(
+        sample_size=4, block_out_channels=(8,), down_block_types=("DownBlockMotion",), up_block_types=("UpBlockMotion",),
+        layers_per_block=1, norm_num_groups=4, cross_attention_dim=8, motion_num_attention_heads=2, num_attention_heads=2,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", ["prompt", "embedding", "caption"])
+def test_what_is_saved_is_enough_to_replay(video_pipeline, stream, mode):
+    model = InvertibleModel(video_pipeline, frames=2)
+    plan = replace(
+        PLAN, mode=mode, acceptance=AcceptanceRule(2, threshold=-1.0, scales=(1.0, 3.0)), steps=10, batch=2, refine=1
+    )
+    target = clips(1, stream)[0]
+    result = Inverter(model, replace(plan, replays=2), describe, 0).run([target])[0]
+    assert set(result.prompt) == {"prompt": {"words"}, "embedding": {"encoder_hidden_states"}, "caption": set()}[mode]
+    arrays = {"mean": result.mean, "log_variance": result.log_variance, **result.prompt}
+    found = {name: torch.from_numpy(value) for name, value in arrays.items()}
+    seed = seed_of("inversion", 0, target.image_id, "replay", result.steps // plan.weights.check_every)
+    again = replay(model, found, plan, 2, torch.Generator().manual_seed(seed), target.caption, result.scale)
+    assert np.array_equal(again, result.replays)
 
 
 def test_divergence_is_a_status(pixel_pipeline, stream):
@@ -427,7 +471,7 @@ def test_censored_images_rank_last_by_their_similarity():
     assert means.loc["c", "n_replicated"] == 0
     assert math.isnan(means.loc["c", "score"])
     found = separation(table, 16, {"draws": 50, "level": 0.95}, 0).iloc[0]
-    assert (found["n_positive"], found["n_negative"], found["auc"]) == (4, 2, 1.0)
+    assert (found["n_positive"], found["n_negative"], found["auc"]) == (2, 1, 1.0)
 
 
 def test_targets_are_so_many_of_every_number_of_copies():
@@ -453,11 +497,14 @@ def test_presets_are_the_official_constants_and_change_by_name():
     assert (ddpm.steps, ddpm.rate, ddpm.sampler_steps, ddpm.acceptance.samples) == (2000, 0.1, 200, 8)
     assert [PRESETS[name].weights.monitor for name in ("ddpm", "ldm", "sd1", "sd3")] == ["prediction"] + ["total"] * 3
     assert PRESETS["sd3"].acceptance.scales == (1.0, 2.0, 3.0, 4.0, 5.0)
-    changed = plan_of("sd1", "none", {"steps": 10, "check_every": 2, "threshold": 0.4, "scales": [2.0]})
+    changed = plan_of("sd1", "none", {"steps": 10, "check_every": 2, "threshold": 0.4})
     assert (changed.steps, changed.weights.check_every, changed.acceptance.threshold) == (10, 2, 0.4)
     assert changed.acceptance.scales == (1.0,)
+    assert plan_of("sd1", "caption", {"scales": [2.0]}).acceptance.scales == (2.0,)
     with pytest.raises(VidmemError, match="stps"):
         plan_of("ddpm", "", {"stps": 1})
+    with pytest.raises(VidmemError, match="no guidance scales"):
+        plan_of("sd1", "none", {"scales": [2.0]})
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from vidmem.inversion.chance import COLUMNS, chance_rows, inverted_row
 from vidmem.inversion.membership import HOPS, LEVELS, NOISES, REACH, membership_scores
 from vidmem.inversion.outcome import factor_table, membership_table
 from vidmem.seeding import seed_of
-from vidmem.statistics import mean_interval, rank_correlation_interval
+from vidmem.statistics import auc_interval, mean_interval, rank_correlation_interval, share_interval
 
 INTERVAL = {"level": 0.95, "method": "wilson", "draws": 100}
 
@@ -117,7 +117,7 @@ def test_factors_have_a_row_a_level_and_the_fall_over_all():
     table = factor_table(scores, studies, 16, INTERVAL, 0)
     steps = table[table["factor"] == "training_steps"].set_index("level")
     assert list(steps.index) == [10, 90, "all"]
-    assert steps["replicated_share"].tolist() == [0, 1, 0.5]
+    assert steps["replicated_share"].tolist()[:2] == [0, 1]
     assert steps.loc[90, ["n_images", "auc"]].tolist() == [3, 1.0]
     assert steps.loc[10, "auc"] == 0.5
     assert steps.loc["all", "rank_correlation"] < -0.8
@@ -126,6 +126,31 @@ def test_factors_have_a_row_a_level_and_the_fall_over_all():
     assert copies.loc["all", "rank_correlation"] == pytest.approx(stats.spearmanr([64, 64, 16, 0, 0], [1, 2, 3, 4.5, 4.5])[0])
     assert copies.loc["all", "correlation_high"] <= 0
     assert copies["score"].isna().tolist() == [True, False, False, False]
+
+
+def test_seeds_are_no_images_of_their_own():
+    rows = [
+        inverted("m", 0, 0.1 if image < 2 else math.inf, f"i{image}", seed=seed) for image in range(4) for seed in range(10)
+    ]
+    row = inverted_row("m", pd.DataFrame(rows), INTERVAL)
+    assert row[2:5] == (4, 2, 0.5)
+    assert (row[5], row[6]) == pytest.approx((0.15, 0.85), abs=0.01)
+    table = factor_table(pd.DataFrame(rows), [], 16, INTERVAL, 0).iloc[0]
+    assert table[["n_images", "n_inversions", "n_replicated"]].tolist() == [4, 40, 2]
+
+
+def test_levels_are_compared_on_the_images_they_share():
+    few, many = [(64, math.inf), (0, math.inf)], [(64, math.inf), (0, math.inf), (64, 0.1)]
+    studies = [{"model": name, "factor": "sampler", "level": name} for name in ("few", "many")]
+    table = factor_table(pd.DataFrame(scores_of("few", few) + scores_of("many", many)), studies, 16, INTERVAL, 0)
+    assert table[table["factor"] == "sampler"]["n_images"].tolist() == [1, 1]
+
+
+def test_wholly_separate_classes_have_an_interval():
+    found = auc_interval(np.array([2.0, 3.0]), np.array([0.0, 1.0]), np.arange(2), np.arange(2))
+    assert found.value == found.high == 1
+    assert found.low == pytest.approx(share_interval(2, 2).low)
+    assert np.isnan(rank_correlation_interval(np.arange(4), -np.arange(4), np.arange(4)).low)
 
 
 def test_names_of_levels_are_not_ordered():

@@ -154,6 +154,7 @@ def _check_references(config: Config) -> None:
         if inversion["corpus"] not in corpora:
             raise VidmemError(f"a corpus of {corpora}", repr(inversion["corpus"]), f"config key inversions.{name}.corpus")
         _check_pipeline("inversions", name, inversion)
+        _check_inversion(name, inversion)
     motion = config["motion"]
     for kind in ("corpora", "models"):
         for name, entry in config[kind].items():
@@ -171,6 +172,16 @@ def _check_references(config: Config) -> None:
             raise VidmemError("sources of different names", names, f"config key corpora.{name}.sources")
     if config["train"]["models"] and config["train"]["corpus"] not in corpora:
         raise VidmemError(f"a corpus of {corpora}", repr(config["train"]["corpus"]), "config key train.corpus")
+
+
+def _check_inversion(name: str, inversion: Config) -> None:
+    where, study = f"config key inversions.{name}", inversion["study"]
+    if study.get("factor") == "training_steps" and not (isinstance(study["level"], (int, float)) and study["level"] > 0):
+        raise VidmemError("a number of steps > 0", repr(study["level"]), f"{where}.study.level")
+    if "sampler" in inversion["plan"]:
+        _check_class(inversion["plan"]["sampler"], diffusers_classes("Scheduler"), f"{where}.plan.sampler")
+    if inversion["mode"] == "none" and "scales" in inversion["plan"]:
+        raise VidmemError("no guidance scales in mode none", inversion["plan"]["scales"], f"{where}.plan.scales")
 
 
 def diffusers_classes(ending: str) -> list[str]:

@@ -67,7 +67,8 @@ def auc_interval(
         positive_clusters, negative_clusters: cluster (target) of each score, [n]; or [n, 2] for scores of pairs,
             which share both of their clips with other pairs: a pair counts as often as its two clips were drawn,
             multiplied.
-        draws: bootstrap samples.
+        draws: bootstrap samples. Where they all agree (classes wholly apart) the ends are Wilson's, for the clusters of the
+            smaller class.
     """
     value = auc(positive, negative)
     if not np.isfinite(value):
@@ -76,6 +77,11 @@ def auc_interval(
     sides = [_ClusteredScores(*side) for side in ((positive, positive_clusters), (negative, negative_clusters))]
     samples = [auc(sides[0].draw(stream), sides[1].draw(stream)) for _ in range(draws)]
     low, high = np.nanquantile(samples, [(1 - level) / 2, (1 + level) / 2])
+    if low == high:
+        # All draws agree where one class is wholly above the other; few scores still prove little: Wilson's interval
+        # of as many successes (or failures) as the smaller class has clusters.
+        count = min(side.count for side in sides)
+        return Interval(value, *share_interval(round(value * count), count, level)[1:])
     return Interval(value, float(low), float(high))
 
 
@@ -97,7 +103,10 @@ def rank_correlation_interval(
     stream = random_stream("rank correlation", seed, len(first))
     places = _ClusteredScores(np.arange(len(first)), clusters)
     drawn = [places.draw(stream).astype(int) for _ in range(draws)]
-    low, high = np.nanquantile([_spearman(first[at], second[at]) for at in drawn], [(1 - level) / 2, (1 + level) / 2])
+    values = [_spearman(first[at], second[at]) for at in drawn]
+    if np.isnan(values).all() or np.nanmin(values) == np.nanmax(values):
+        return Interval(value, np.nan, np.nan)  # the same order in every draw: too few clusters for an interval
+    low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
     return Interval(value, float(low), float(high))
 
 

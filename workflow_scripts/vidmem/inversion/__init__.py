@@ -3,7 +3,7 @@
 from .acceptance import Acceptance, AcceptanceRule, accept
 from .adapters import InvertibleModel, frozen
 from .conditioning import MODES, Conditioning
-from .engine import Inversion, InversionPlan, Inverter, Target
+from .engine import Inversion, InversionPlan, Inverter, Target, replay
 from .objective import DiffusionPath, FlowPath, divergence, nats_per_image, path_of
 from .presets import PRESETS, plan_of
 from .sampling import sample
@@ -30,5 +30,6 @@ __all__ = [
     "nats_per_image",
     "path_of",
     "plan_of",
+    "replay",
     "sample",
 ]

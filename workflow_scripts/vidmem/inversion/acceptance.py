@@ -39,12 +39,15 @@ class Acceptance:
         passed: bool [S].
         similarity: float [S], of the best scale the lowest similarity that was seen: of a passed image the minimum over
             all noises, of a failed one an upper bound on it.
-        scale: int [S], index of that scale.
+        first: float [S], similarity of the first noise at its best scale, which is sampled whatever the outcome: the number
+            that compares images. (`similarity` is of a hopeless image one noise, of an almost good one the worst of eight.)
+        scale: int [S], index of the scale of `similarity`.
         calls: int [S], network passes a sampler step of the samples that were drawn: two at a scale other than 1.
     """
 
     passed: np.ndarray
     similarity: np.ndarray
+    first: np.ndarray
     scale: np.ndarray
     calls: np.ndarray
 
@@ -68,7 +71,7 @@ def accept(similarity: Similarity, images: int, rule: AcceptanceRule, staged: bo
         staged: False samples every noise at every scale (for comparison: the verdict is the same).
     """
     scales = len(rule.scales)
-    lowest = np.full((images, scales), np.inf)
+    lowest, first = np.full((images, scales), np.inf), np.full((images, scales), -1.0)
     calls, cost = np.zeros(images, np.int64), np.where(np.array(rule.scales) == 1, 1, 2)
     for stage in stages(rule.samples) if staged else [range(rule.samples)]:
         alive = np.argwhere(lowest >= rule.threshold) if staged else np.argwhere(np.ones((images, scales), bool))
@@ -78,6 +81,7 @@ def accept(similarity: Similarity, images: int, rule: AcceptanceRule, staged: bo
         noise = np.tile(np.fromiter(stage, np.int64), len(alive))
         found = np.nan_to_num(similarity(image, noise, scale), nan=-1.0)
         np.minimum.at(lowest, (image, scale), found)
+        first[image[noise == 0], scale[noise == 0]] = found[noise == 0]
         np.add.at(calls, image, cost[scale])
     best = lowest.max(1)
-    return Acceptance(best >= rule.threshold, best, lowest.argmax(1), calls)
+    return Acceptance(best >= rule.threshold, best, first.max(1), lowest.argmax(1), calls)

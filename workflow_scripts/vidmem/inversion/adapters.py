@@ -37,6 +37,7 @@ class InvertibleModel:
         self.network = getattr(pipeline, "unet", None) or getattr(pipeline, "transformer", None)
         if self.network is None:
             raise VidmemError("a pipeline with a unet or a transformer", type(pipeline).__name__, "inversion")
+        _check_known(pipeline, self.network)
         self.autoencoder = getattr(pipeline, "vae", None) or getattr(pipeline, "vqvae", None)
         self.tokenizer, self.encoder = getattr(pipeline, "tokenizer", None), getattr(pipeline, "text_encoder", None)
         self.prompted = self.encoder is not None
@@ -166,6 +167,18 @@ class InvertibleModel:
         return self.tokenizer.model_max_length - 2
 
 
+KNOWN = ("UNet2DModel", "UNet2DConditionModel", "UNet3DConditionModel", "SD3Transformer2DModel")
+
+
+def _check_known(pipeline, network) -> None:
+    """Raise VidmemError for networks whose conditioning or shape this adapter does not know."""
+    name, two = type(network).__name__, getattr(pipeline, "text_encoder_2", None) is not None
+    ours = not isinstance(network, diffusers.ModelMixin)  # a network of the caller's own, with the contract of UNet2DModel
+    if not ours and (name not in KNOWN or (two and name != "SD3Transformer2DModel")):
+        got = f"{type(pipeline).__name__} with {name}"
+        raise VidmemError(f"a pipeline with one of {KNOWN}, two text encoders only with SD3's", got, "inversion")
+
+
 def check_weights(pipeline) -> None:
     """Raise VidmemError if a weight is not finite: every score would be."""
     for name, module in pipeline.components.items():
@@ -175,6 +188,20 @@ def check_weights(pipeline) -> None:
                 raise VidmemError(
                     "finite weights", f"{len(bad)} tensors with NaN or infinity, e.g. {name}.{bad[0]}", "inversion"
                 )
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """GPUs multiply float32 as float32, not as TF32."""
+    parts = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    before = [part.allow_tf32 for part in parts]
+    try:
+        for part in parts:
+            part.allow_tf32 = False
+        yield
+    finally:
+        for part, allowed in zip(parts, before, strict=True):
+            part.allow_tf32 = allowed
 
 
 @contextmanager

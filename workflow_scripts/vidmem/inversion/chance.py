@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ..statistics import share_interval
+from .outcome import replicated_images
 
 COLUMNS = ["model", "probe", "n", "found", "share", "low", "high"]
 REPLAYED, OTHER_SAMPLE, OTHER_TEST, OTHER_IMAGE, HELD_OUT = (
@@ -21,7 +22,7 @@ def chance_rows(
     """Rows of COLUMNS for one model.
 
     Args:
-        samples: descriptors of plain samples, float [N, d].
+        samples: descriptors of plain samples, float [N, d]; those of one test, under one prompt, after each other.
         images: of the corpus's images, float [M, d]; splits: theirs.
         test: noises of an acceptance test.
         threshold: its similarity.
@@ -42,6 +43,6 @@ def chance_rows(
 
 def inverted_row(model: str, scores: pd.DataFrame, interval: dict) -> tuple:
     """Row of COLUMNS: held-out images that the whole procedure, optimiser and all, made the model replicate."""
-    held = scores[scores["split"] == "heldout"]
-    found = int((held["status"] == "replicated").sum())
-    return (model, HELD_OUT, len(held), found, *share_interval(found, len(held), interval["level"], interval["method"]))
+    images = replicated_images(scores[scores["split"] == "heldout"])
+    found, total = int(images.sum()), len(images)
+    return (model, HELD_OUT, total, found, *share_interval(found, total, interval["level"], interval["method"]))

@@ -18,13 +18,14 @@ import numpy as np
 import torch
 
 from ..errors import VidmemError
+from ..logs import LOGGER
 from ..seeding import seed_of
 from ..store import hash_frames, hash_text, write_atomic
 from .acceptance import AcceptanceRule, accept
-from .adapters import InvertibleModel, frozen
+from .adapters import InvertibleModel, frozen, full_precision
 from .conditioning import Conditioning
 from .objective import divergence, prediction_error
-from .sampling import sample
+from .sampling import dry_step, sample
 from .schedule import AdaptiveWeights, WeightRule
 
 Describe = Callable[[np.ndarray], np.ndarray]
@@ -92,9 +93,11 @@ class Inversion:
         status: 'replicated', 'not_replicated' (within the budget) or 'diverged'.
         score: divergence in nats per dimension of a replicated image; +inf, a censored value, otherwise.
         mean_part, variance_part: of the divergence where the inversion ended.
-        trace: per check the similarity of Acceptance.
+        trace: per check the similarity of the first noise's sample (Acceptance.first).
         steps, network_calls, seconds: its cost; the seconds are its share of those of its batch.
         mean, log_variance: float32 [*shape], the noise that was found.
+        prompt: what was optimised with it, by name: nothing, 'words' (logits of a soft prompt) or free embeddings.
+        scale: guidance scale of the best test there.
         replays: uint8 [2, plan.replays, T, H, W, 3]: samples from that noise, and from the prior under the same prompt.
     """
 
@@ -110,10 +113,12 @@ class Inversion:
     mean: np.ndarray = field(repr=False)
     log_variance: np.ndarray = field(repr=False)
     replays: np.ndarray = field(repr=False)
+    prompt: dict[str, np.ndarray] = field(repr=False)
+    scale: float = 1.0
 
     @property
     def best_similarity(self) -> float:
-        """Highest similarity of any check; -1 if none was made. Ranks the censored."""
+        """Highest first similarity of any check; -1 if none was made. Ranks the censored."""
         return max(self.trace, default=-1.0)
 
 
@@ -128,9 +133,9 @@ class _Slot:
     seconds: float = 0.0
     found: int = -1  # check of the first success
     score: float = math.inf
-    best: tuple[torch.Tensor, torch.Tensor] | None = None  # mean and log variance of that score
+    best: State = field(default_factory=dict)  # what was optimised, at that score
     diverged: bool = False
-    scale: int = 0  # index of the guidance scale of the latest check's best similarity
+    scale: int = 0  # index of the guidance scale, of the best check or else of the latest
 
 
 class Inverter:
@@ -149,6 +154,9 @@ class Inverter:
 
     def __init__(self, model: InvertibleModel, plan: InversionPlan, describe: Describe, seed: int, slots: int = 4):
         self.model, self.plan, self.describe, self.seed, self.slots = model, plan, describe, seed, slots
+        if model.dtype != torch.float32 and getattr(model.path, "prediction", "") == "epsilon":
+            hint = "an epsilon rounded to half precision adds up to 0.07 to the error; its progress threshold is 0.001"
+            raise VidmemError("float32 weights for a model of epsilon", str(model.dtype), "inversion.dtype", hint)
         self.conditioning = Conditioning(model, plan.mode)
         needed = self.conditioning.bytes_needed(slots, plan.batch)
         if needed > plan.memory:
@@ -158,10 +166,20 @@ class Inverter:
             )
         if not model.prompted and set(plan.acceptance.scales) != {1.0}:
             raise VidmemError("guidance scales (1.0,) for a model without a prompt", plan.acceptance.scales, "inversion.scales")
+        if plan.steps % plan.weights.check_every:
+            raise VidmemError(
+                f"steps that are a multiple of check_every = {plan.weights.check_every}", plan.steps, "inversion.steps"
+            )
+        self.sampler_calls = dry_step(model, plan.sampler, plan.sampler_steps)
         self.silence = model.embed([""])
 
     def run(
-        self, targets: Sequence[Target], checkpoint: Path | None = None, every: int = 4, report: Report | None = None
+        self,
+        targets: Sequence[Target],
+        checkpoint: Path | None = None,
+        every: int = 4,
+        report: Report | None = None,
+        identity: str = "",
     ) -> list[Inversion]:
         """Invert targets.
 
@@ -169,6 +187,8 @@ class Inverter:
             targets: each with an id of its own.
             checkpoint: file to go on from; written every so many checks, removed at the end.
             report: told after every check.
+            identity: of model and descriptor. A checkpoint of another one, or of other targets or another plan, is left alone
+                and the inversion starts anew.
 
         Returns:
             Outcome of each target, in order.
@@ -179,9 +199,10 @@ class Inverter:
         self.clean = [self.model.encode(target.frames) for target in targets]
         self.wanted = [np.asarray(self.describe(target.frames), np.float32) for target in targets]
         self.state: State = {}
+        self.identity = hash_text(identity, self._identity())
         if checkpoint is not None and checkpoint.exists():
             self._load(checkpoint)
-        with frozen(self.model.pipeline):
+        with frozen(self.model.pipeline), full_precision():
             self._work(checkpoint, every, report)
         if checkpoint is not None:
             checkpoint.unlink(missing_ok=True)
@@ -236,9 +257,8 @@ class Inverter:
         for slot in self.active:
             slot.checks += 1
             slot.calls += plan.weights.check_every * plan.batch
-        self._test(range(len(self.active)))
-        for slot in self.active:
             slot.seconds += (time.monotonic() - began) / len(self.active)
+        self._test(range(len(self.active)))
         self._close()
 
     def _stream(self, slot: _Slot, purpose: str) -> torch.Generator:
@@ -280,7 +300,7 @@ class Inverter:
     @torch.no_grad()
     def _test(self, places: Sequence[int]) -> None:
         """The acceptance test of some of the active images."""
-        plan, slots = self.plan, [self.active[place] for place in places]
+        began, plan, slots = time.monotonic(), self.plan, [self.active[place] for place in places]
         index = torch.tensor(list(places), device=self.model.device)
         state = {name: value[index] for name, value in self.state.items()}
         streams = [self._stream(slot, "test") for slot in slots]
@@ -291,13 +311,16 @@ class Inverter:
         finite = torch.isfinite(starts.flatten(1)).all(1).tolist()
         outcome = accept(self._compare(slots, starts, told), len(slots), plan.acceptance)
         for place, slot in enumerate(slots):
-            slot.trace.append(float(outcome.similarity[place]))
-            slot.calls += int(outcome.calls[place] * plan.sampler_steps)
-            slot.diverged, slot.scale = not finite[place], int(outcome.scale[place])
-            score = parts[0][place] + parts[1][place]
+            slot.trace.append(float(outcome.first[place]))
+            slot.calls += int(outcome.calls[place] * self.sampler_calls)
+            slot.seconds += (time.monotonic() - began) * float(outcome.calls[place] / outcome.calls.sum())
+            slot.diverged, score = not finite[place], parts[0][place] + parts[1][place]
             if outcome.passed[place] and finite[place] and score < slot.score:
                 slot.found, slot.score = slot.checks if slot.found < 0 else slot.found, score
-                slot.best = (state["mean"][place].cpu(), state["log_variance"][place].cpu())
+                slot.best = {name: state[name][place].cpu() for name in self.optimised}
+                slot.scale = int(outcome.scale[place])
+            elif not slot.best:
+                slot.scale = int(outcome.scale[place])
 
     def _compare(self, slots: list[_Slot], starts: torch.Tensor, told: State):
         """Similarity of samples to their targets, as the acceptance test asks for it."""
@@ -344,64 +367,89 @@ class Inverter:
         self.active = [self.active[place] for place in kept]
 
     def _finished(self, slot: _Slot) -> bool:
-        refined = slot.found >= 0 and slot.checks - slot.found >= self.plan.refine
+        # Below zero there is nothing: an image the prior itself reproduces is done.
+        refined = slot.score == 0 or (slot.found >= 0 and slot.checks - slot.found >= self.plan.refine)
         return refined or slot.diverged or slot.checks * self.plan.weights.check_every >= self.plan.steps
 
     def _outcome(self, slot: _Slot, place: int, parts: list[float]) -> Inversion:
-        status = "replicated" if slot.best is not None else "diverged" if slot.diverged else "not_replicated"
-        mean, log_variance = slot.best or (self.state["mean"][place].cpu(), self.state["log_variance"][place].cpu())
-        if slot.best is not None:
-            parts = [float(part) for part in divergence(mean[None], log_variance[None])]
+        status = "replicated" if slot.best else "diverged" if slot.diverged else "not_replicated"
+        found = slot.best or {name: self.state[name][place].cpu() for name in self.optimised}
+        if slot.best:
+            parts = [float(part) for part in divergence(found["mean"][None], found["log_variance"][None])]
+        scale, stream = self.plan.acceptance.scales[slot.scale], self._stream(slot, "replay")
+        caption = self.targets[slot.target].caption
+        replays = replay(self.model, found, self.plan, self.plan.replays, stream, caption, scale)
+        arrays = {name: value.numpy() for name, value in found.items()}
         return Inversion(
             self.targets[slot.target].image_id, status, slot.score, *parts, slot.trace,
-            slot.checks * self.plan.weights.check_every, slot.calls, slot.seconds, mean.numpy(), log_variance.numpy(),
-            self._replay(slot, place, mean, log_variance),
+            slot.checks * self.plan.weights.check_every, slot.calls, slot.seconds, arrays.pop("mean"),
+            arrays.pop("log_variance"), replays, arrays, scale,
         )  # fmt: skip
-
-    @torch.no_grad()
-    def _replay(self, slot: _Slot, place: int, mean: torch.Tensor, log_variance: torch.Tensor) -> np.ndarray:
-        """Samples from the noise that was found and from the prior."""
-        count, plan = self.plan.replays, self.plan
-        if not count:
-            return np.zeros((2, 0, 1, *self.model.size, 3), np.uint8)
-        stream = self._stream(slot, "replay")
-        noise = _normal((count, *self.model.shape), stream)
-        found = mean.to(noise.device) + (log_variance.to(noise.device) / 2).exp() * noise
-        told = self.conditioning.told({name: value[place : place + 1] for name, value in self.state.items()}, [stream], 1)
-        told = {name: value.expand(2 * count, *value.shape[1:]) for name, value in told.items()}
-        scales = torch.full((2 * count,), plan.acceptance.scales[slot.scale])
-        starts, streams = torch.cat([found, noise]), [stream] * (2 * count)
-        frames = sample(self.model, starts, told, self.silence, scales, plan.sampler, plan.sampler_steps, streams)
-        return frames.reshape(2, count, *frames.shape[1:])
 
     # Checkpoints are written between checks only: there the streams have no state.
 
     def _identity(self) -> str:
         images = [(target.image_id, hash_frames(target.frames), target.caption) for target in self.targets]
-        return hash_text(json.dumps(asdict(self.plan)), self.seed, self.slots, images)
+        return hash_text(json.dumps(asdict(self.plan)), self.seed, str(self.model.device), images)
 
     def _save(self, path: Path) -> None:
-        slots = [{**vars(slot), "best": list(slot.best or [])} for slot in self.active]
+        slots = [vars(slot) for slot in self.active]
         results = [
-            {**vars(result), "target": target, **{name: torch.from_numpy(getattr(result, name)) for name in ARRAYS}}
+            {**vars(result), "target": target, **{name: torch.from_numpy(getattr(result, name)) for name in ARRAYS},
+             "prompt": {name: torch.from_numpy(value) for name, value in result.prompt.items()}}
             for target, result in self.results.items()
         ]  # fmt: skip
-        content = {"identity": self._identity(), "next": self.next, "state": self.state, "slots": slots, "results": results}
+        content = {"identity": self.identity, "next": self.next, "state": self.state, "slots": slots, "results": results}
         write_atomic(path, lambda file: torch.save(content, file))
 
     def _load(self, path: Path) -> None:
         content = torch.load(path, weights_only=True, map_location=self.model.device)
-        if content["identity"] != self._identity():
-            raise VidmemError("a checkpoint of this inversion", "one of other targets or plan", str(path), "delete it")
+        if content["identity"] != self.identity:
+            LOGGER.warning("%s is of another model, plan or set of targets: the inversion starts anew", path)
+            return
         self.next, self.state = content["next"], content["state"]
         self.optimised = tuple(["mean", "log_variance", *self.conditioning.free()])
         self.active = [
-            _Slot(**{**slot, "best": tuple(part.cpu() for part in slot["best"]) or None}) for slot in content["slots"]
+            _Slot(**{**slot, "best": {name: value.cpu() for name, value in slot["best"].items()}}) for slot in content["slots"]
         ]
         for result in content["results"]:
             arrays = {name: result[name].cpu().numpy() for name in ARRAYS}
+            arrays["prompt"] = {name: value.cpu().numpy() for name, value in result["prompt"].items()}
             target = result.pop("target")
             self.results[target] = Inversion(**{**result, **arrays})
+
+
+@torch.no_grad()
+def replay(
+    model: InvertibleModel,
+    found: State,
+    plan: InversionPlan,
+    count: int,
+    stream: torch.Generator,
+    caption: str = "",
+    scale: float = 1.0,
+) -> np.ndarray:
+    """Samples from the noise an inversion found, and from the prior under the same prompt.
+
+    Args:
+        found: mean, log_variance and, in the modes prompt and embedding, what was optimised with them; [...] each.
+        count: samples of each.
+        stream: of the noise, the same for both, on the model's device.
+        caption: of the target, for the mode caption; scale: of the guidance.
+
+    Returns:
+        uint8 [2, count, T, H, W, 3].
+    """
+    if not count:
+        return np.zeros((2, 0, model.shape[1] if model.video else 1, *model.size, 3), np.uint8)
+    conditioning, found = Conditioning(model, plan.mode), {name: value.to(model.device) for name, value in found.items()}
+    noise = _normal((count, *model.shape), stream)
+    starts = torch.cat([found["mean"] + (found["log_variance"] / 2).exp() * noise, noise])
+    state = {name: value[None] for name, value in found.items()} | conditioning.given(caption)
+    told = {name: value.expand(2 * count, *value.shape[1:]) for name, value in conditioning.told(state, [stream], 1).items()}
+    scales, streams = torch.full((2 * count,), scale), [stream] * (2 * count)
+    frames = sample(model, starts, told, model.embed([""]), scales, plan.sampler, plan.sampler_steps, streams)
+    return frames.reshape(2, count, *frames.shape[1:])
 
 
 def _normal(shape: tuple[int, ...], stream: torch.Generator) -> torch.Tensor:

@@ -10,12 +10,14 @@ import torch
 
 from ..descriptors import PRESETS, describe_frames, load_encoder
 from ..devices import Device, torch_device
+from ..errors import VidmemError
 from ..exhibit_data import Frames
 from ..features import usable
+from ..logs import LOGGER
 from ..models.adapter import GenerationSpec, load_pipeline
 from ..store import shard_of
 from .adapters import InvertibleModel
-from .engine import Target
+from .engine import InversionPlan, Target
 from .outcome import choose_targets
 
 
@@ -43,11 +45,19 @@ def load_targets(
     pictures, length = Frames(clips, frames), inversion["frames"]
     table = usable(pictures.clips)
     chosen = choose_targets(table[table["count"] >= length], inversion["splits"], inversion["images_each"], seed)
-    chosen = chosen[[shard_of(clip_id, shards) == shard for clip_id in chosen["clip_id"]]]
+    if not len(chosen):
+        got = f"{len(table)} usable clips, {int((table['count'] >= length).sum())} of them of {length} frames or more"
+        raise VidmemError(f"clips of the splits {inversion['splits']} with {length} frames", got, "inversion", "frames, splits")
+    if short := int((table["count"] < length).sum()):
+        LOGGER.warning("%d clips have fewer than %d frames and are no targets", short, length)
+    if inversion["mode"] == "caption" and (chosen["caption"] == "").any():
+        bare = chosen[chosen["caption"] == ""]["clip_id"].iloc[0]
+        raise VidmemError("a caption of every target", f"none of {bare}", "inversion.mode: caption", "mode empty or prompt")
+    chosen = chosen[np.array([shard_of(clip_id, shards) == shard for clip_id in chosen["clip_id"]], dtype=bool)]
     targets = []
     for row in chosen.itertuples():
         whole = pictures.of(row.set, row.clip_id)
-        first = (len(whole) - length) // 2
+        first = len(whole) // 2 - length // 2  # of one frame that on which image models are trained
         targets.append(Target(row.clip_id, whole[first : first + length], row.caption))
     return chosen, targets
 
@@ -58,12 +68,11 @@ def load_describer(weights: str, preset: str, threads: int) -> Callable[[np.ndar
     return lambda frames: np.concatenate(list(describe_frames(np.asarray(frames), encode, PRESETS[preset])))
 
 
-def plain_samples(model: InvertibleModel, captions: Sequence[str], count: int, sampler: str, steps: int, seed: int):
-    """Samples from the prior as the model is used, without an inversion: uint8 [count, T, H, W, 3].
+def plain_samples(model: InvertibleModel, plan: InversionPlan, captions: Sequence[str], count: int, seed: int) -> np.ndarray:
+    """Samples from the prior, as the acceptance test of an inversion would draw them: uint8 [count, T, H, W, 3].
 
     Args:
-        captions: of the training data, taken in turn by a model with text.
-        sampler, steps: of the acceptance test.
+        captions: of the training data; a model that is told captions takes the next one for every test.
     """
     from ..seeding import torch_stream
     from .sampling import sample
@@ -73,7 +82,8 @@ def plain_samples(model: InvertibleModel, captions: Sequence[str], count: int, s
         places = range(first, min(first + 32, count))
         streams = [torch_stream("plain", seed, place) for place in places]
         starts = torch.stack([torch.randn(model.shape, generator=stream) for stream in streams]).to(model.device)
-        told = model.embed([captions[place % len(captions)] for place in places]) if model.prompted else {}
-        scales = torch.ones(len(starts))
-        parts.append(sample(model, starts, told, model.embed([""]), scales, sampler, steps, streams))
+        tests = [place // plan.acceptance.samples for place in places]
+        told = model.embed([captions[test % len(captions)] if plan.mode == "caption" else "" for test in tests])
+        scales = torch.full((len(starts),), plan.acceptance.scales[0])
+        parts.append(sample(model, starts, told, model.embed([""]), scales, plan.sampler, plan.sampler_steps, streams))
     return np.concatenate(parts)

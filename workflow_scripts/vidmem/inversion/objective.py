@@ -45,7 +45,7 @@ class DiffusionPath:
     def __post_init__(self):
         if self.prediction not in PREDICTIONS:
             raise VidmemError(f"a prediction type of {PREDICTIONS}", self.prediction, "scheduler.config.prediction_type")
-        if self.prediction == "epsilon" and float(self.alphas.min()) <= 1e-8:
+        if self.prediction == "epsilon" and float(self.alphas.min()) <= 1e-12:
             hint = "the clean sample is not defined there; models with zero terminal signal predict v or the sample"
             raise VidmemError("a signal at every time step", "zero terminal SNR with epsilon prediction", "scheduler", hint)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
+from ..errors import VidmemError
 from ..seeding import seed_of
 from ..statistics import Interval, auc_interval, mean_interval, rank_correlation_interval, share_interval
 from .engine import Inversion
@@ -27,9 +28,10 @@ def choose_targets(clips: pd.DataFrame, splits: list[str], each: int, seed: int)
     """
     chosen = clips[clips["split"].isin(splits)]
     order = chosen["clip_id"].map(lambda clip_id: seed_of("targets", seed, clip_id))
-    groups = chosen.assign(order=order).sort_values("order").groupby("copies", sort=True)
+    held = chosen["split"] == "heldout"
+    groups = chosen.assign(order=order, held=held).sort_values("order").groupby(["copies", "held"], sort=True)
     drawn = groups.head(each) if each else groups.head(len(chosen))
-    return drawn.drop(columns="order").sort_values(["copies", "clip_id"], ascending=[False, True], ignore_index=True)
+    return drawn.drop(columns=["order", "held"]).sort_values(["copies", "clip_id"], ascending=[False, True], ignore_index=True)
 
 
 def inversion_rows(results: Iterable[Inversion], targets: pd.DataFrame, model: str, mode: str, seed: int) -> pd.DataFrame:
@@ -64,7 +66,9 @@ def image_means(scores: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     rows = []
     for keys, group in scores.groupby(KEYS, sort=True):
         found = group[group["status"] == "replicated"]["score"]
-        rows.append((*keys, len(group), len(found), *mean_interval(found, level), group["best_similarity"].max()))
+        value, low, high = mean_interval(found, level)
+        # A divergence is not negative, an interval of two seeds may be.
+        rows.append((*keys, len(group), len(found), value, np.fmax(low, 0.0), high, group["best_similarity"].max()))
     return pd.DataFrame(rows, columns=[*KEYS, "n_seeds", "n_replicated", "score", "score_low", "score_high", "best_similarity"])
 
 
@@ -82,7 +86,8 @@ def separation(scores: pd.DataFrame, planted: int, interval: dict, seed: int) ->
     for (model, mode), group in scores.groupby(["model", "mode"], sort=True):
         often, never = group["copies"] >= planted, group["split"] == "heldout"
         area = _area(group, planted, interval, seed)
-        rows.append((model, mode, planted, int(often.sum()), int(never.sum()), *area))
+        sizes = (int(group[chosen]["image_id"].nunique()) for chosen in (often, never))
+        rows.append((model, mode, planted, *sizes, *area))
     columns = ["model", "mode", "planted", "n_positive", "n_negative", "auc", "auc_low", "auc_high"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -99,7 +104,7 @@ def factor_table(scores: pd.DataFrame, studies: list[dict], planted: int, interv
 
     The correlation is that of the level and the score, censored scores ranking last: below zero, the score falls with the
     level. Of the factor copies a level is a number of copies of one model; of the others a model, over the images planted at
-    least `planted` times, its AUC against the held-out ones.
+    least `planted` times that all levels have, its AUC against the held-out ones.
 
     Args:
         scores: table of COLUMNS, all models.
@@ -119,25 +124,33 @@ def factor_table(scores: pd.DataFrame, studies: list[dict], planted: int, interv
 def _levels(scores: pd.DataFrame, studies: list[dict], planted: int, interval: dict, seed: int) -> list[tuple]:
     """Rows of one factor whose levels are models."""
     rows, parts = [], []
-    for study in studies:
-        group = scores[scores["model"] == study["model"]]
+    groups = [scores[scores["model"] == study["model"]] for study in studies]
+    common = set.intersection(*(set(group["image_id"]) for group in groups))
+    for study, group in zip(studies, groups, strict=True):
+        group = group[group["image_id"].isin(common)]
         often, area = group[group["copies"] >= planted], _area(group, planted, interval, seed)
         mode = "".join(sorted(set(group["mode"])))
         rows.append((study["factor"], study["level"], study["model"], mode, *_counts(often, interval), *area, *[np.nan] * 3))
         parts.append(often.assign(level=study["level"]))
     together = pd.concat(parts)
-    if all(isinstance(study["level"], (int, float)) for study in studies):
+    if len(studies) > 1 and all(isinstance(study["level"], (int, float)) for study in studies):
         fall = _fall(together, together["level"], interval, seed)
-        counts = _counts(together, interval)
+        counts = (together["image_id"].nunique(), len(together), *[np.nan] * 6)
         rows.append((studies[0]["factor"], "all", "all", "all", *counts, *[np.nan] * 3, *fall))
     return rows
 
 
 def _counts(group: pd.DataFrame, interval: dict) -> tuple:
-    found = group[group["status"] == "replicated"]
-    share = share_interval(len(found), len(group), interval["level"], interval["method"])
-    images = group["image_id"].nunique()
-    return images, len(group), len(found), *share, float(found["score"].mean()), float(group["best_similarity"].mean())
+    """Images, inversions, replicated images with their share, mean score and similarity; seeds are no images of their own."""
+    found = group[group["status"] == "replicated"]["score"]
+    images = replicated_images(group)
+    share = share_interval(int(images.sum()), len(images), interval["level"], interval["method"])
+    return len(images), len(group), int(images.sum()), *share, float(found.mean()), float(group["best_similarity"].mean())
+
+
+def replicated_images(group: pd.DataFrame) -> pd.Series:
+    """Whether each image was replicated in at least half of its inversions: bool by image."""
+    return (group["status"] == "replicated").groupby(group["image_id"]).mean() >= 0.5
 
 
 def _area(group: pd.DataFrame, planted: int, interval: dict, seed: int) -> Interval:
@@ -169,9 +182,12 @@ def membership_table(scores: pd.DataFrame, evidence: pd.DataFrame, interval: dic
     """
     rows = []
     for model, own in scores.groupby("model", sort=True):
-        mine = own.assign(order=ranks(own), found=own["status"] == "replicated")
-        means = mine.groupby("image_id").agg(invmm=("order", "mean"), found=("found", "mean"))
-        table = evidence[evidence["model"] == model].set_index("image_id").join(means, how="inner")
+        ranked = own.assign(order=ranks(own), found=own["status"] == "replicated")
+        means = ranked.groupby("image_id").agg(invmm=("order", "mean"), found=("found", "mean"))
+        mine = evidence[evidence["model"] == model].set_index("image_id")
+        if set(mine.index) != set(means.index):
+            raise VidmemError("membership of the images that were inverted", f"other images of {model}", "membership_table")
+        table = mine.join(means)
         never = table[table["split"] == "heldout"]
         for method in ("loss", "secmi", "invmm"):
             for copies, group in table[table["split"] != "heldout"].groupby("copies", sort=True):

@@ -24,7 +24,7 @@ def inversion_scores(table: pd.DataFrame) -> plt.Figure:
         figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.2))
         counts = sorted(set(table["copies"]))
         for place, (model, group) in enumerate(table.groupby("model", sort=True)):
-            style = {"color": PALETTE[place % 10], "marker": "osv^D"[place % 5]}
+            style = {"color": PALETTE[place % 10], "marker": "osv^DPX*<>"[place // 10 % 10]}
             x = group["copies"].map(counts.index) + np.random.default_rng(0).uniform(-0.15, 0.15, len(group))
             axes[0].plot(x, group["score"], linestyle="", markersize=4, alpha=0.7, label=model, **style)
             shares = group.assign(share=group["n_replicated"] / group["n_seeds"]).groupby("copies")["share"].mean()
@@ -33,7 +33,7 @@ def inversion_scores(table: pd.DataFrame) -> plt.Figure:
         for axis, label in zip(axes, ("score of replicated images, nats per dimension", "share of inversions that replicated")):
             axis.set(xticks=range(len(counts)), xticklabels=labels, xlabel="copies in training", ylabel=label)
         axes[1].set_ylim(-0.03, 1.03)
-        axes[1].legend(loc="upper left")
+        axes[1].legend(loc="center left", bbox_to_anchor=(1.02, 0.5), fontsize=6.5)
         figure.tight_layout()
         return figure
 
@@ -48,8 +48,8 @@ def inversion_distribution(table: pd.DataFrame) -> plt.Figure:
         if not len(table):
             return empty_figure("Distribution of the inversion scores", "no image was inverted")
         models = sorted(set(table["model"]))
-        figure, axes = plt.subplots(1, len(models), figsize=(4.2 * len(models), 3.2), squeeze=False, sharey=True)
-        for axis, model in zip(axes[0], models):
+        figure, axes = _panels(len(models))
+        for axis, model in zip(axes.flat, models):
             own = table[table["model"] == model]
             for colour, (split, group) in zip((MEMBER, HELDOUT, IMAGE), own.groupby("split", sort=True)):
                 found = np.sort(group["score"][np.isfinite(group["score"])])
@@ -58,9 +58,20 @@ def inversion_distribution(table: pd.DataFrame) -> plt.Figure:
                 axis.step(np.r_[0, found], np.r_[0, heights], where="post", color=colour, label=label)
             axis.set(title=model, xlabel="score, nats per dimension", ylim=(-0.03, 1.03))
             axis.legend(loc="lower right", title="replicated")
-        axes[0, 0].set_ylabel("share of inversions up to the score")
+        for axis in axes[:, 0]:
+            axis.set_ylabel("share of inversions\nup to the score")
         figure.tight_layout()
         return figure
+
+
+def _panels(count: int) -> tuple[plt.Figure, np.ndarray]:
+    """So many panels, at most four beside each other; [rows, columns] of axes, those left over switched off."""
+    columns = min(4, count)
+    lines = -(-count // columns)
+    figure, axes = plt.subplots(lines, columns, figsize=(3.6 * columns, 3.0 * lines), squeeze=False, sharey=True)
+    for axis in axes.flat[count:]:
+        axis.axis("off")
+    return figure, axes
 
 
 def inversion_samples(rows: Sequence[dict], count: int = 3) -> plt.Figure:
@@ -95,11 +106,12 @@ def inversion_training_steps(table: pd.DataFrame) -> plt.Figure:
     """
     title = "Inversion against training steps"
     rows = table[(table["factor"] == "training_steps") & (table["level"].astype(str) != "all")]
+    rows = rows.assign(level=rows["level"].astype(float)).sort_values("level")
     with plt.rc_context(STYLE):
         if not len(rows):
             return empty_figure(title, "no checkpoints were inverted: configs/invmm-factors.yaml has the study")
         figure, axes = plt.subplots(1, 3, figsize=(10.2, 3.1))
-        steps = rows["level"].astype(float)
+        steps = rows["level"]
         _with_interval(axes[0], steps, rows, ("replicated_share", "share_low", "share_high"))
         axes[1].plot(steps, rows["score"], marker="o", color=PALETTE[0], linewidth=1.4)
         _with_interval(axes[2], steps, rows, ("auc", "auc_low", "auc_high"))
@@ -165,8 +177,8 @@ def inversion_membership(table: pd.DataFrame) -> plt.Figure:
         if not len(table):
             return empty_figure("Memorization against membership", "no image was inverted")
         models = sorted(set(table["model"]))
-        figure, axes = plt.subplots(1, len(models), figsize=(3.6 * len(models), 3.2), squeeze=False, sharey=True)
-        for axis, model in zip(axes[0], models):
+        figure, axes = _panels(len(models))
+        for axis, model in zip(axes.flat, models):
             own = table[table["model"] == model]
             counts = sorted(set(own["copies"]))
             for place, (method, label) in enumerate(methods.items()):
@@ -181,7 +193,8 @@ def inversion_membership(table: pd.DataFrame) -> plt.Figure:
             axis.set(
                 title=model, xticks=range(len(counts)), xticklabels=counts, xlabel="copies in training", ylim=(-0.03, 1.03)
             )
-        axes[0, 0].set_ylabel("against held-out images")
-        axes[0, -1].legend(loc="lower right", fontsize=7)
+        for axis in axes[:, 0]:
+            axis.set_ylabel("against held-out images")
+        axes[0, 0].legend(loc="lower right", fontsize=6.5)
         figure.tight_layout()
         return figure

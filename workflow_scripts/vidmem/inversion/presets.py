@@ -68,6 +68,8 @@ def plan_of(preset: str, mode: str, changes: dict) -> InversionPlan:
             parts[known[key]] = replace(parts[known[key]], **{key: value})
         else:
             plan = replace(plan, **{key: value})
+    if mode == "none" and "scales" in changes:
+        raise VidmemError("no guidance scales in mode none", changes["scales"], "inversions.<name>.plan.scales")
     if mode == "none":
         parts["acceptance"] = replace(parts["acceptance"], scales=(1.0,))
     return replace(plan, **parts, mode=mode or plan.mode)

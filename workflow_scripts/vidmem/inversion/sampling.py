@@ -7,6 +7,7 @@ from inspect import signature
 import numpy as np
 import torch
 
+from ..errors import VidmemError
 from .adapters import InvertibleModel, Text
 
 
@@ -48,3 +49,20 @@ def sample(
             output[guided] = unguided + scale[guided] * (output[guided] - unguided)
         latents = sampler.step(output, time, latents, **drawn).prev_sample
     return model.decode(latents)
+
+
+def dry_step(model: InvertibleModel, name: str, steps: int) -> int:
+    """Network calls of a sampler, after one step of it on nothing: a sampler that cannot be used says so before any work.
+
+    Raises:
+        VidmemError: a scheduler that does not know the model's prediction, or not so many steps.
+    """
+    try:
+        sampler = model.scheduler(name, steps)
+        nothing, time = torch.zeros(1, *model.shape, device=model.device), sampler.timesteps[0]
+        if hasattr(sampler, "scale_model_input"):
+            sampler.scale_model_input(nothing, time)
+        sampler.step(nothing, time, nothing)
+    except (NotImplementedError, ValueError, TypeError, AttributeError) as error:
+        raise VidmemError(f"a sampler for this model and {steps} steps", name, "inversion.sampler", str(error)[:120]) from error
+    return len(sampler.timesteps)
