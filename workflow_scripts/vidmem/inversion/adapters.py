@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from inspect import signature
 
 import diffusers
@@ -42,7 +43,7 @@ class InvertibleModel:
         self.tokenizer, self.encoder = getattr(pipeline, "tokenizer", None), getattr(pipeline, "text_encoder", None)
         self.prompted = self.encoder is not None
         self.video = type(self.network).__name__ == "UNet3DConditionModel"
-        self.path = path_of(pipeline.scheduler)
+        self.path = path_of(pipeline.scheduler, self.device)
         config = self.network.config
         factor = 1 if self.autoencoder is None else 2 ** (len(self.autoencoder.config.block_out_channels) - 1)
         side = config.sample_size if isinstance(config.sample_size, (tuple, list)) else (config.sample_size,) * 2
@@ -136,7 +137,7 @@ class InvertibleModel:
         if not self.soft:
             raise VidmemError("one CLIP text encoder", type(self.pipeline).__name__, "inversion mode prompt", "mode caption")
         table = self.encoder.get_input_embeddings()
-        empty = self._tokens([""])
+        empty = self._empty
         fixed = table(empty).expand(len(words), -1, -1)
         embedded = torch.cat([fixed[:, :1], words.to(fixed.dtype) @ table.weight, fixed[:, -1:]], dim=1)
         # The token table is answered for by a hook: the encoder has no other door for embeddings.
@@ -150,6 +151,10 @@ class InvertibleModel:
         length = self.tokenizer.model_max_length
         tokens = self.tokenizer(prompts, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
         return tokens.input_ids.to(self.device)
+
+    @cached_property
+    def _empty(self) -> torch.Tensor:
+        return self._tokens([""])
 
     @property
     def soft(self) -> bool:

@@ -140,15 +140,15 @@ class FlowPath:
         return 1 - level, level
 
 
-def path_of(scheduler) -> DiffusionPath | FlowPath:
-    """Noising that a diffusers scheduler was made for.
+def path_of(scheduler, device: torch.device | str = "cpu") -> DiffusionPath | FlowPath:
+    """Noising that a diffusers scheduler was made for; its table on the device, so that no step waits for a copy.
 
     Raises:
         VidmemError: a scheduler without a noise schedule, or with one that depends on the resolution.
     """
     config = scheduler.config
     if hasattr(scheduler, "alphas_cumprod"):
-        return DiffusionPath(scheduler.alphas_cumprod.float().cpu(), config.prediction_type)
+        return DiffusionPath(scheduler.alphas_cumprod.float().to(device), config.prediction_type)
     if type(scheduler).__name__.startswith("FlowMatch"):
         if config.get("use_dynamic_shifting"):
             raise VidmemError("a fixed shift", "use_dynamic_shifting", type(scheduler).__name__, "set the shift of your size")
