@@ -45,7 +45,7 @@ def invert_images(
                 bar.set_postfix(replicated=replicated, censored=censored)
 
             checkpoint = Path(f"{output.scores}.{number}.checkpoint")
-            results = inverter.run(targets, checkpoint, report=report, identity=identity)
+            results = inverter.run(targets, checkpoint, report=report, identity=identity, keep=True)
         tables.append(inversion_rows(results, chosen, name, plan.mode, seed + number))
         for result in results:
             stem = f"{result.image_id}/{seed + number}"
@@ -54,6 +54,9 @@ def invert_images(
             noise[f"{stem}/trace"] = np.array(result.trace, np.float32)
     save_noise(output.noise, noise)
     save_table(output.scores, pd.concat(tables, ignore_index=True))
+    # Only now: of many seeds, those that were done must outlive a kill.
+    for number in range(inversion["seeds"]):
+        Path(f"{output.scores}.{number}.checkpoint").unlink(missing_ok=True)
 
 
 def save_noise(path: str, noise: dict) -> None:

@@ -242,7 +242,9 @@ def test_killed_and_resumed_is_uninterrupted(pixel_pipeline, stream, tmp_path, k
     another = Inverter(model, plan, describe, 0, slots=2).run(targets, file, identity="another model")
     assert [result.trace for result in another] == [result.trace for result in whole]  # anew, not a mixture of two models
     file.write_bytes(state)
-    again = Inverter(model, plan, describe, 0, slots=2).run(targets, file)
+    again = Inverter(model, plan, describe, 0, slots=2).run(targets, file, keep=True)
+    done = Inverter(model, plan, describe, 0, slots=1).run(targets, file)  # kept whole: nothing is done again
+    assert [(one.trace, one.seconds) for one in done] == [(one.trace, one.seconds) for one in again]
     assert not file.exists()
     for first, second in zip(whole, again):
         assert (first.status, first.score, first.trace, first.steps) == (

@@ -180,12 +180,13 @@ class Inverter:
         every: int = 4,
         report: Report | None = None,
         identity: str = "",
+        keep: bool = False,
     ) -> list[Inversion]:
         """Invert targets.
 
         Args:
             targets: each with an id of its own.
-            checkpoint: file to go on from; written every so many checks, removed at the end.
+            checkpoint: file to go on from; written every so many checks, removed at the end, or kept with all results.
             report: told after every check.
             identity: of model and descriptor. A checkpoint of another one, or of other targets or another plan, is left alone
                 and the inversion starts anew.
@@ -204,7 +205,9 @@ class Inverter:
             self._load(checkpoint)
         with frozen(self.model.pipeline), full_precision():
             self._work(checkpoint, every, report)
-        if checkpoint is not None:
+        if checkpoint is not None and keep:
+            self._save(checkpoint)
+        elif checkpoint is not None:
             checkpoint.unlink(missing_ok=True)
         return [self.results[place] for place in range(len(targets))]
 
