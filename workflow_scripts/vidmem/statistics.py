@@ -104,7 +104,7 @@ def rank_correlation_interval(
     places = _ClusteredScores(np.arange(len(first)), clusters)
     drawn = [places.draw(stream).astype(int) for _ in range(draws)]
     values = [_spearman(first[at], second[at]) for at in drawn]
-    if np.isnan(values).all() or np.nanmin(values) == np.nanmax(values):
+    if np.isnan(values).all() or np.isclose(np.nanmin(values), np.nanmax(values)):
         return Interval(value, np.nan, np.nan)  # the same order in every draw: too few clusters for an interval
     low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
     return Interval(value, float(low), float(high))

@@ -124,6 +124,8 @@ def factor_table(scores: pd.DataFrame, studies: list[dict], planted: int, interv
 def _levels(scores: pd.DataFrame, studies: list[dict], planted: int, interval: dict, seed: int) -> list[tuple]:
     """Rows of one factor whose levels are models."""
     rows, parts = [], []
+    if all(isinstance(study["level"], (int, float)) for study in studies):
+        studies = sorted(studies, key=lambda study: study["level"])
     groups = [scores[scores["model"] == study["model"]] for study in studies]
     common = set.intersection(*(set(group["image_id"]) for group in groups))
     for study, group in zip(studies, groups, strict=True):
@@ -135,7 +137,8 @@ def _levels(scores: pd.DataFrame, studies: list[dict], planted: int, interval: d
     together = pd.concat(parts)
     if len(studies) > 1 and all(isinstance(study["level"], (int, float)) for study in studies):
         fall = _fall(together, together["level"], interval, seed)
-        counts = (together["image_id"].nunique(), len(together), *[np.nan] * 6)
+        found = sum(int(replicated_images(part).sum()) for part in parts)
+        counts = (together["image_id"].nunique(), len(together), found, *[np.nan] * 5)
         rows.append((studies[0]["factor"], "all", "all", "all", *counts, *[np.nan] * 3, *fall))
     return rows
 
