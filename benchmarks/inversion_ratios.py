@@ -25,6 +25,7 @@ from diffusers import DDIMPipeline, DDIMScheduler, StableDiffusionPipeline, UNet
 
 from vidmem.inversion import InversionPlan, Inverter, InvertibleModel, Target
 from vidmem.inversion.presets import PRESETS
+from vidmem.inversion.schedule import WeightRule
 from vidmem.models.autoencoder import PatchAutoencoder
 from vidmem.models.reference import build_pipeline
 
@@ -51,6 +52,25 @@ def describe(frames: np.ndarray) -> np.ndarray:
     return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
 
 
+class PlainWeight:
+    """Weight of the divergence for one image, step by step as published."""
+
+    def __init__(self, rule: WeightRule):
+        self.rule, self.value, self.previous, self.window = rule, 1.0, math.inf, []
+
+    def due(self, step: int, watched: float) -> bool:
+        """Move the weight after a step; True where the published procedure samples."""
+        self.window = [*self.window, watched][-self.rule.window :]
+        if (step + 1) % self.rule.check_every:
+            self.value += self.rule.delta
+            return False
+        now = float(np.mean(self.window))
+        stalled = self.previous - now < self.rule.stall
+        self.value = self.value / 2 if stalled else self.value + self.rule.delta
+        self.previous = now
+        return True
+
+
 def plain_loop(pipeline, targets: list[Target], plan: InversionPlan) -> None:
     """The published procedure: one image, its own batch of noises, every noise sampled at every check."""
     unet, sampler = pipeline.unet, DDIMScheduler.from_config(pipeline.scheduler.config, timestep_spacing="trailing")
@@ -59,23 +79,18 @@ def plain_loop(pipeline, targets: list[Target], plan: InversionPlan) -> None:
         clean = torch.from_numpy(target.frames).permute(0, 3, 1, 2) / 127.5 - 1
         mean, log_variance = (torch.zeros_like(clean).requires_grad_() for _ in range(2))
         adam = torch.optim.Adam([mean, log_variance], lr=plan.rate)
-        weight, previous, window = 1.0, math.inf, []
+        weight = PlainWeight(plan.weights)
         for step in range(plan.steps):
             start = mean + (log_variance / 2).exp() * torch.randn(plan.batch, *clean.shape[1:])
             times = torch.randint(len(alphas), (plan.batch,))
             noisy, alpha = sampler.add_noise(clean.expand_as(start), start, times), alphas[times][:, None, None, None]
             error = (((noisy - (1 - alpha).sqrt() * unet(noisy, times).sample) / alpha.sqrt() - clean) ** 2).mean()
-            loss = error + weight * 0.5 * (mean**2 + log_variance.exp() - log_variance - 1).mean()
+            loss = error + weight.value * 0.5 * (mean**2 + log_variance.exp() - log_variance - 1).mean()
             adam.zero_grad()
             loss.backward()
             adam.step()
-            window = [*window, error.item()][-plan.weights.window :]
-            if (step + 1) % plan.weights.check_every:
-                weight += plan.weights.delta
+            if not weight.due(step, error.item()):
                 continue
-            now = float(np.mean(window))
-            weight = weight / 2 if previous - now < plan.weights.stall else weight + plan.weights.delta
-            previous = now
             with torch.no_grad():
                 latents = mean + (log_variance / 2).exp() * torch.randn(plan.acceptance.samples, *clean.shape[1:])
                 sampler.set_timesteps(plan.sampler_steps)
@@ -103,7 +118,7 @@ def guided_loop(pipeline, targets: list[Target], plan: InversionPlan) -> None:
         clean = model.encode(target.frames)[None]
         mean, log_variance = (torch.zeros_like(clean).requires_grad_() for _ in range(2))
         words = torch.zeros(1, model.places, model.vocabulary, requires_grad=True)
-        adam, weight, previous, window = torch.optim.Adam([mean, log_variance, words], lr=plan.rate), 1.0, math.inf, []
+        adam, weight = torch.optim.Adam([mean, log_variance, words], lr=plan.rate), PlainWeight(plan.weights)
         for step in range(plan.steps):
             start = mean + (log_variance / 2).exp() * torch.randn(plan.batch, *clean.shape[1:])
             times = torch.randint(sampler.config.num_train_timesteps, (plan.batch,))
@@ -111,17 +126,12 @@ def guided_loop(pipeline, targets: list[Target], plan: InversionPlan) -> None:
             soft = torch.nn.functional.gumbel_softmax(words.expand(plan.batch, -1, -1), tau=2.0)
             told = model.embed_soft(soft)["encoder_hidden_states"]
             error = ((unet(noisy, times, told).sample - clean) ** 2).mean()
-            loss = error + weight * 0.5 * (mean**2 + log_variance.exp() - log_variance - 1).mean()
+            loss = error + weight.value * 0.5 * (mean**2 + log_variance.exp() - log_variance - 1).mean()
             adam.zero_grad()
             loss.backward()
             adam.step()
-            window = [*window, loss.item()][-plan.weights.window :]
-            if (step + 1) % plan.weights.check_every:
-                weight += plan.weights.delta
+            if not weight.due(step, loss.item()):
                 continue
-            now = float(np.mean(window))
-            weight = weight / 2 if previous - now < plan.weights.stall else weight + plan.weights.delta
-            previous = now
             if any(
                 _passes(model, sampler, target, plan, mean, log_variance, words, silence, s) for s in plan.acceptance.scales
             ):

@@ -47,31 +47,32 @@ def inversion_distribution(table: pd.DataFrame) -> plt.Figure:
     with plt.rc_context(STYLE):
         if not len(table):
             return empty_figure("Distribution of the inversion scores", "no image was inverted")
-        models = sorted(set(table["model"]))
-        figure, axes = _panels(len(models))
-        for axis, model in zip(axes.flat, models):
-            own = table[table["model"] == model]
+        figure, panels = _panel_a_model(table, "share of inversions\nup to the score")
+        for axis, own in panels:
             for colour, (split, group) in zip((MEMBER, HELDOUT, IMAGE), own.groupby("split", sort=True)):
                 found = np.sort(group["score"][np.isfinite(group["score"])])
                 heights = np.arange(1, len(found) + 1) / len(group)
                 label = f"{split} ({len(found)} of {len(group)})"
                 axis.step(np.r_[0, found], np.r_[0, heights], where="post", color=colour, label=label)
-            axis.set(title=model, xlabel="score, nats per dimension", ylim=(-0.03, 1.03))
+            axis.set(xlabel="score, nats per dimension")
             axis.legend(loc="lower right", title="replicated")
-        for axis in axes[:, 0]:
-            axis.set_ylabel("share of inversions\nup to the score")
         figure.tight_layout()
         return figure
 
 
-def _panels(count: int) -> tuple[plt.Figure, np.ndarray]:
-    """So many panels, at most four beside each other; [rows, columns] of axes, those left over switched off."""
-    columns = min(4, count)
-    lines = -(-count // columns)
+def _panel_a_model(table: pd.DataFrame, label: str) -> tuple[plt.Figure, list[tuple[plt.Axes, pd.DataFrame]]]:
+    """A panel for the rows of each model, at most four beside each other, of shares from 0 to 1."""
+    groups = list(table.groupby("model", sort=True))
+    columns = min(4, len(groups))
+    lines = -(-len(groups) // columns)
     figure, axes = plt.subplots(lines, columns, figsize=(3.6 * columns, 3.0 * lines), squeeze=False, sharey=True)
-    for axis in axes.flat[count:]:
+    for axis in axes.flat[len(groups) :]:
         axis.axis("off")
-    return figure, axes
+    for axis in axes[:, 0]:
+        axis.set_ylabel(label)
+    for axis, (model, _) in zip(axes.flat, groups):
+        axis.set(title=model, ylim=(-0.03, 1.03))
+    return figure, [(axis, own) for axis, (_, own) in zip(axes.flat, groups)]
 
 
 def inversion_samples(rows: Sequence[dict], count: int = 3) -> plt.Figure:
@@ -176,10 +177,8 @@ def inversion_membership(table: pd.DataFrame) -> plt.Figure:
     with plt.rc_context(STYLE):
         if not len(table):
             return empty_figure("Memorization against membership", "no image was inverted")
-        models = sorted(set(table["model"]))
-        figure, axes = _panels(len(models))
-        for axis, model in zip(axes.flat, models):
-            own = table[table["model"] == model]
+        figure, panels = _panel_a_model(table, "against held-out images")
+        for axis, own in panels:
             counts = sorted(set(own["copies"]))
             for place, (method, label) in enumerate(methods.items()):
                 part = own[own["method"] == method].sort_values("copies")
@@ -190,11 +189,7 @@ def inversion_membership(table: pd.DataFrame) -> plt.Figure:
             shares = own[own["method"] == "invmm"].sort_values("copies")["replicated_share"]
             axis.bar(range(len(counts)), shares, width=0.5, color="0.85", label="replicated, share", zorder=0)
             axis.axhline(0.5, color="0.4", linestyle=":", linewidth=1)
-            axis.set(
-                title=model, xticks=range(len(counts)), xticklabels=counts, xlabel="copies in training", ylim=(-0.03, 1.03)
-            )
-        for axis in axes[:, 0]:
-            axis.set_ylabel("against held-out images")
-        axes[0, 0].legend(loc="lower right", fontsize=6.5)
+            axis.set(xticks=range(len(counts)), xticklabels=counts, xlabel="copies in training")
+        panels[0][0].legend(loc="lower right", fontsize=6.5)
         figure.tight_layout()
         return figure

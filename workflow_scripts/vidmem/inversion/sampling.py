@@ -63,6 +63,6 @@ def dry_step(model: InvertibleModel, name: str, steps: int) -> int:
         if hasattr(sampler, "scale_model_input"):
             sampler.scale_model_input(nothing, time)
         sampler.step(nothing, time, nothing)
-    except (NotImplementedError, ValueError, TypeError, AttributeError) as error:
+    except (RuntimeError, ValueError, TypeError, AttributeError) as error:
         raise VidmemError(f"a sampler for this model and {steps} steps", name, "inversion.sampler", str(error)[:120]) from error
     return len(sampler.timesteps)
