@@ -37,9 +37,12 @@ def sample_rows(scores: pd.DataFrame, inputs, corpora: dict[str, str]) -> list[d
     frames = Frames(inputs.clips, inputs.frames)
     captions = frames.clips.set_index(["set", "clip_id"])["caption"]
     images = scores.drop_duplicates(["model", "image_id"])
-    turn = images.groupby(["copies", "model"]).cumcount()
     each = max(1, SHOWN // max(1, images["copies"].nunique()))
-    chosen = images.assign(turn=turn).sort_values(["turn", "model"]).groupby("copies", sort=False).head(each)
+    # Every number of copies begins with another model, so that all are shown where there are many.
+    started = each * images["copies"].rank(method="dense").astype(int)
+    place = (images["model"].rank(method="dense").astype(int) - started) % images["model"].nunique()
+    turn = images.groupby(["copies", "model"]).cumcount()
+    chosen = images.assign(turn=turn, place=place).sort_values(["turn", "place"]).groupby("copies", sort=False).head(each)
     rows = []
     for row in chosen.sort_values(["copies", "model"], ascending=[False, True]).itertuples():
         for path in inputs.noise:

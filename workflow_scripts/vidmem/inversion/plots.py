@@ -8,34 +8,44 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import seaborn as sns
 
 from ..figures import HELDOUT, IMAGE, MEMBER, PALETTE, STYLE, empty_figure, plain_text, strip
 
 
 def inversion_scores(table: pd.DataFrame) -> plt.Figure:
-    """Inversion scores against planted copies, and the share of images that were replicated at all.
+    """Every model against planted copies: inversions that replicated, of all, and the mean score of those.
 
     Args:
         table: of image_means: model, mode, copies, split, n_seeds, n_replicated, score.
     """
-    with plt.rc_context(STYLE):
+    with plt.rc_context({**STYLE, "axes.grid": False}):
         if not len(table):
             return empty_figure("Inversion scores against planted copies", "no image was inverted")
-        figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.2))
-        counts = sorted(set(table["copies"]))
-        for place, (model, group) in enumerate(table.groupby("model", sort=True)):
-            style = {"color": PALETTE[place % 10], "marker": "osv^DPX*<>"[place // 10 % 10]}
-            x = group["copies"].map(counts.index) + np.random.default_rng(0).uniform(-0.15, 0.15, len(group))
-            axes[0].plot(x, group["score"], linestyle="", markersize=4, alpha=0.7, label=model, **style)
-            shares = group.assign(share=group["n_replicated"] / group["n_seeds"]).groupby("copies")["share"].mean()
-            axes[1].plot([counts.index(copies) for copies in shares.index], shares, linewidth=1.4, label=model, **style)
-        labels = ["held out" if copies == 0 else str(copies) for copies in counts]
-        for axis, label in zip(axes, ("score of replicated images, nats per dimension", "share of inversions that replicated")):
-            axis.set(xticks=range(len(counts)), xticklabels=labels, xlabel="copies in training", ylabel=label)
-        axes[1].set_ylim(-0.03, 1.03)
-        axes[1].legend(loc="center left", bbox_to_anchor=(1.02, 0.5), fontsize=6.5)
+        cells = table.assign(score=table["score"].where(np.isfinite(table["score"]))).groupby(["model", "copies"])
+        cells = cells.agg(n=("n_seeds", "sum"), found=("n_replicated", "sum"), score=("score", "mean"))
+        counted = cells["found"].astype(str) + "/" + cells["n"].astype(str)
+        scored = cells["score"].map("{:.2g}".format).where(cells["score"].notna(), "-")
+        height = 1.5 + 0.3 * table["model"].nunique()
+        figure, axes = plt.subplots(1, 2, figsize=(9.2, height), sharey=True)
+        _heat_map(axes[0], cells["found"] / cells["n"], counted, "inversions that replicated", "Blues", vmin=0, vmax=1)
+        _heat_map(
+            axes[1], np.log10(cells["score"]), scored, "mean score of those, nats per dimension", "Oranges_r", vmin=-4, vmax=-1
+        )
         figure.tight_layout()
         return figure
+
+
+def _heat_map(axis: plt.Axes, values: pd.Series, texts: pd.Series, title: str, colours: str, **limits) -> None:
+    """A cell for every model and number of copies, its text in it; a cell without a value stays white."""
+    grid, written = values.unstack(), texts.unstack().fillna("")
+    look = {"cmap": colours, "linewidths": 0.6, "cbar": False, "annot_kws": {"fontsize": 7}}
+    sns.heatmap(grid.astype(float), annot=written, fmt="", ax=axis, **look, **limits)
+    for (row, column), text in np.ndenumerate(written.where(grid.isna(), "").to_numpy()):
+        axis.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=7, color="0.5")
+    axis.set(title=title, xlabel="copies in training", ylabel="")
+    axis.set_xticklabels(["held out" if copies == 0 else str(copies) for copies in grid.columns])
+    axis.tick_params(axis="y", rotation=0, length=0)
 
 
 def inversion_distribution(table: pd.DataFrame) -> plt.Figure:
@@ -48,14 +58,17 @@ def inversion_distribution(table: pd.DataFrame) -> plt.Figure:
         if not len(table):
             return empty_figure("Distribution of the inversion scores", "no image was inverted")
         figure, panels = _panel_a_model(table, "share of inversions\nup to the score")
+        colours = {"heldout": HELDOUT, "image": IMAGE, "member": MEMBER}
+        seen = table["score"][np.isfinite(table["score"])]
+        lowest, highest = (seen.min(), seen.max()) if len(seen) else (0.1, 1)
         for axis, own in panels:
-            for colour, (split, group) in zip((MEMBER, HELDOUT, IMAGE), own.groupby("split", sort=True)):
+            for split, group in own.groupby("split", sort=True):
                 found = np.sort(group["score"][np.isfinite(group["score"])])
-                heights = np.arange(1, len(found) + 1) / len(group)
+                heights = np.r_[0, np.arange(1, len(found) + 1), len(found)] / len(group)
                 label = f"{split} ({len(found)} of {len(group)})"
-                axis.step(np.r_[0, found], np.r_[0, heights], where="post", color=colour, label=label)
-            axis.set(xlabel="score, nats per dimension")
-            axis.legend(loc="lower right", title="replicated")
+                axis.step(np.r_[lowest / 2, found, highest * 2], heights, where="post", color=colours[split], label=label)
+            axis.set(xlabel="score, nats per dimension", xscale="log", xlim=(lowest / 2, highest * 2))
+            axis.legend(loc="upper left", title="replicated", fontsize=6.5, title_fontsize=6.5, framealpha=0.6)
         figure.tight_layout()
         return figure
 
@@ -85,7 +98,7 @@ def inversion_samples(rows: Sequence[dict], count: int = 3) -> plt.Figure:
     with plt.rc_context({**STYLE, "axes.grid": False}):
         if not rows:
             return empty_figure(title, "no image was inverted")
-        figure, axes = plt.subplots(-(-len(rows) // 2), 2, figsize=(9.2, 1.75 * -(-len(rows) // 2)), squeeze=False)
+        figure, axes = plt.subplots(-(-len(rows) // 2), 2, figsize=(9.2, 0.5 + 1.05 * -(-len(rows) // 2)), squeeze=False)
         for axis in axes.flat:
             axis.axis("off")
         for axis, row in zip(axes.flat, rows):
