@@ -4,7 +4,7 @@ import os
 
 from vidmem.devices import claim_device
 
-SAMPLES = 64
+SAMPLES, LEAST = 64, 24  # of images; a clip costs what its frames cost, so that there are fewer of them
 COMPARED = 100  # images of every number of copies that samples are compared with: a corpus may have millions
 
 
@@ -29,7 +29,7 @@ def probe(
     describe = load_describer(inputs.weights, preset, threads)
     with frozen(model.pipeline):
         evidence = membership_scores(model, targets, seed, plan.mode)
-        samples = plain_samples(model, plan, captions or [""], SAMPLES, seed)
+        samples = plain_samples(model, plan, captions or [""], max(LEAST, SAMPLES // len(targets[0].frames)), seed)
     middle = samples.shape[1] // 2
     known = describe(np.stack([target.frames[middle] for target in every])).astype(np.float32)
     found = describe(samples[:, middle]).astype(np.float32)
