@@ -7,7 +7,7 @@ from diffusers import DDIMScheduler, TextToVideoSDPipeline
 
 from vidmem.errors import VidmemError
 from vidmem.generation import generate_resumable, guidance_rows, requests_of
-from vidmem.guidance import frames_first, guidance_magnitudes
+from vidmem.guidance import GuidancePass, frames_first, guidance_magnitudes
 from vidmem.models.adapter import GenerationSpec, PipelineAdapter, Request, Sample, pipeline_class
 from vidmem.models.autoencoder import PatchAutoencoder, fit_refiner
 from vidmem.models.fingerprint import model_fingerprint
@@ -75,12 +75,16 @@ def test_frame_axis_is_found():
     assert torch.equal(frames_first(prediction, 5)[0, 1], prediction[0, :, 1].flatten())
     assert frames_first(prediction.transpose(1, 2), 5).shape == (2, 3, 20)
     assert frames_first(torch.zeros(2, 4, 8, 8), 4).shape == (2, 1, 256)
-    assert frames_first(torch.zeros(2, 100, 64), 64) is None
+    packed = torch.arange(2 * 6 * 4).reshape(2, 6, 4).float()
+    assert torch.equal(frames_first(packed, 4, 3)[0, 1], packed[0, 2:4].flatten())
+    assert frames_first(packed, 4).shape == (2, 1, 24)
+    assert frames_first(packed, 4, 5).shape == (2, 1, 24)  # tokens that are not so many frames
     assert frames_first(torch.zeros(2, 5, 3, 2, 2), 7) is None
 
 
 def test_magnitudes_of_one_frame_have_no_motion():
-    assert guidance_magnitudes(torch.zeros(1, 1, 4), torch.ones(1, 1, 4))["motion"].shape == (1, 0)
+    zeros, ones = torch.zeros(1, 1, 4), torch.ones(1, 1, 4)
+    assert guidance_magnitudes(GuidancePass(zeros, zeros, ones))["motion"].shape == (1, 0)
 
 
 def test_running_out_of_memory_halves_the_batch(spec, monkeypatch):

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from inspect import signature
 
 import numpy as np
 import torch
 
 from ..errors import VidmemError
-from ..guidance import GuidanceRecorder
+from ..guidance import (
+    GuidanceRecorder,
+    Reducer,
+    StopGeneration,
+    by_frame,
+    denoiser_input,
+    denoiser_output,
+    guidance_magnitudes,
+)
 from ..logs import LOGGER
 from ..seeding import torch_stream
 
@@ -146,7 +155,7 @@ class PipelineAdapter:
             raise VidmemError(f"frames of size {tuple(self.spec.size)}", videos.shape[2:4], "models.<name>.size")
         if not recorder.steps and self.prompted and self.spec.guidance > 1 and not self._warned:
             self._warned = True
-            LOGGER.warning("%s: no batched guidance pass seen, no guidance recorded", self.spec.pipeline)
+            LOGGER.warning("%s: no guidance pass seen, no guidance recorded", self.spec.pipeline)
         samples = []
         for index, (request, video) in enumerate(zip(part, videos, strict=True)):
             guidance = [{name: value[index].cpu().numpy() for name, value in step.items()} for step in recorder.steps]
@@ -155,6 +164,44 @@ class PipelineAdapter:
             else:
                 samples.append(Sample(request, np.round(np.clip(video, 0, 1) * 255).astype(np.uint8), guidance=guidance))
         return samples
+
+    def first_steps(
+        self, requests: Sequence[Request], reduce: Reducer = guidance_magnitudes, extra_pass: bool = False
+    ) -> Iterator[tuple[Request, dict[str, np.ndarray]]]:
+        """Guidance of the first denoising step of every request, without generating: one step a batch.
+
+        Args:
+            requests: as for generate: the same request starts from the same noise.
+            extra_pass: for pipelines without a guidance pass, whose first step is run again with an empty prompt.
+
+        Yields:
+            The request and its quantities, [frames] each; none where the pipeline makes no guidance pass.
+        """
+        for first in range(0, len(requests), self.batch):
+            part = list(requests[first : first + self.batch])
+            found = self._two_calls(part, reduce) if extra_pass else self._first_step(part, reduce)
+            for index, request in enumerate(part):
+                yield request, {name: value[index].cpu().numpy() for name, value in found.items()}
+
+    def _first_step(self, part: list[Request], reduce: Reducer) -> dict[str, torch.Tensor]:
+        recorder = GuidanceRecorder(self.denoiser, len(part), reduce, _stop)
+        with recorder, torch.inference_mode():
+            stopped(self.pipeline, self._arguments(part))
+        return recorder.steps[0] if recorder.steps else {}
+
+    def _two_calls(self, part: list[Request], reduce: Reducer) -> dict[str, torch.Tensor]:
+        """The first step with the prompts and with none, from the same noise."""
+        seen = []
+        for requests in (part, [replace(request, prompt="") for request in part]):
+            handle = self.denoiser.register_forward_hook(partial(_keep_and_stop, seen), with_kwargs=True)
+            try:
+                with torch.inference_mode():
+                    stopped(self.pipeline, self._arguments(requests))
+            finally:
+                handle.remove()
+        (named, latents, conditional), (_, _, unconditional) = seen
+        branches = by_frame(self.denoiser, named, latents, unconditional, conditional)
+        return {} if branches is None else reduce(branches)
 
     def _find_denoiser(self) -> torch.nn.Module:
         for name in ("unet", "transformer"):
@@ -177,6 +224,24 @@ class PipelineAdapter:
             "output_type": "np",
         }
         return {name: value for name, value in offered.items() if name in self.accepted and value is not None}
+
+
+def _stop(number: int, quantities: dict[str, torch.Tensor]) -> None:
+    raise StopGeneration
+
+
+def _keep_and_stop(seen: list, module: torch.nn.Module, given: tuple, named: dict, output) -> None:
+    seen.append((named, denoiser_input(given, named), denoiser_output(output)))
+    raise StopGeneration
+
+
+def stopped(pipeline, arguments: dict):
+    """Output of a pipeline's call, or None if a hook ended it with StopGeneration; its offloading is then put in order."""
+    try:
+        return pipeline(**arguments)
+    except StopGeneration:
+        pipeline.maybe_free_model_hooks()
+        return None
 
 
 def load_pipeline(spec: GenerationSpec):
