@@ -19,6 +19,14 @@ class Interval(NamedTuple):
     high: float
 
 
+class RatePoint(NamedTuple):
+    """A point of an ROC curve: the threshold, and the shares of positives and negatives that reach it."""
+
+    threshold: float
+    tpr: float
+    fpr: float
+
+
 def share_interval(found: int, total: int, level: float = 0.95, method: str = "wilson") -> Interval:
     """Share with its binomial interval; nothing found still has an upper bound.
 
@@ -140,6 +148,77 @@ class _ClusteredScores:
     def draw(self, stream: np.random.Generator) -> np.ndarray:
         times = np.bincount(stream.integers(self.count, size=self.count), minlength=self.count)
         return np.repeat(self.scores, times[self.members].prod(axis=1))
+
+
+def threshold_at(negatives: np.ndarray, rate: float) -> float:
+    """Smallest threshold that at most this share of the negatives reaches: the last point with FPR <= rate.
+
+    Never the nearest point: of tied negatives all are let through or none.
+
+    Args:
+        negatives: scores, float [n]; -inf is a score that never fires.
+        rate: highest share of negatives >= the threshold, 0 to 1.
+
+    Returns:
+        The next number above the first negative that must not fire, in the precision of the scores; -inf where all may
+        fire; NaN without negatives.
+
+    Raises:
+        VidmemError: a rate outside 0 to 1, or a score that is NaN.
+
+    >>> threshold_at(np.array([0.1, 0.2, 0.3, 0.4]), 0.25) > 0.3
+    True
+    """
+    negatives = _checked_scores(negatives, "threshold_at")
+    if not 0 <= rate <= 1:
+        raise VidmemError("a rate of 0 to 1", rate, "threshold_at")
+    if not len(negatives):
+        return float("nan")
+    allowed = round(rate * len(negatives))
+    allowed -= allowed / len(negatives) > rate
+    if allowed == len(negatives):
+        return float("-inf")
+    return float(np.nextafter(np.sort(negatives)[::-1][allowed], negatives.dtype.type(np.inf)))
+
+
+def tpr_at_fpr(positive: np.ndarray, negative: np.ndarray, rate: float) -> RatePoint:
+    """Share of positives found at the last point of the ROC curve whose false-positive rate is at most `rate`.
+
+    Args:
+        positive, negative: scores, float [n]; rate: 0 to 1.
+
+    Returns:
+        The threshold with both shares; NaN for the shares of an empty class.
+
+    >>> tpr_at_fpr(np.array([0.9, 0.5]), np.array([0.1, 0.2, 0.6, 0.3]), 0.25)[1:]
+    (1.0, 0.25)
+    """
+    threshold = threshold_at(negative, rate)
+    shares = [
+        float((scores >= threshold).mean()) if len(scores) else float("nan")
+        for scores in (_checked_scores(side, "tpr_at_fpr") for side in (positive, negative))
+    ]
+    return RatePoint(threshold, *(shares if len(negative) else (float("nan"), float("nan"))))
+
+
+def negatives_needed(rate: float) -> int:
+    """Negatives there must be for one of them to be a share of `rate`.
+
+    >>> negatives_needed(0.01)
+    100
+    """
+    if not 0 < rate <= 1:
+        raise VidmemError("a rate above 0, at most 1", rate, "negatives_needed")
+    needed = round(1 / rate)
+    return needed + (1 / needed > rate)
+
+
+def _checked_scores(scores: np.ndarray, where: str) -> np.ndarray:
+    scores = np.asarray(scores)
+    scores = scores if scores.dtype.kind == "f" else scores.astype(float)
+    if np.isnan(scores).any():
+        raise VidmemError("scores that are numbers", f"{int(np.isnan(scores).sum())} that are not", where)
+    return scores
 
 
 def precision_recall(positive: np.ndarray, negative: np.ndarray, threshold: float) -> tuple[float, float]:
