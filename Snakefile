@@ -17,6 +17,7 @@ include: "rules/controls.smk"
 include: "rules/features.smk"
 include: "rules/search.smk"
 include: "rules/score.smk"
+include: "rules/detect.smk"
 include: "rules/exhibits.smk"
 include: "rules/inversion.smk"
 

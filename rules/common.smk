@@ -22,6 +22,7 @@ except VidmemError as error:
 RUN = config["run"]
 MODELS = list(config["models"])
 PROMPTED = [name for name in MODELS if config["models"][name]["kind"] == "diffusers"]
+GUIDED = [name for name in PROMPTED if not config["models"][name]["unconditional"]]
 FROM_FILES = [name for name in MODELS if config["models"][name]["kind"] == "files"]
 INVERSIONS = list(config["inversions"])
 INVERTED = sorted({config["inversions"][name]["corpus"] for name in INVERSIONS})
@@ -29,11 +30,20 @@ AUDITED = sorted({config["models"][name]["corpus"] for name in MODELS})
 SHARDS = [str(shard) for shard in range(config["shards"])]
 TRAINED = config["train"]["output"]
 # Raised by hand when a change of the code must generate or train again; a test guards them.
-RECIPES = {"generate_clips": 3, "train_model": 2, "invert_images": 3}
+RECIPES = {"generate_clips": 3, "train_model": 2, "invert_images": 3, "probe_guidance": 1}
 # What of the motion definition a search depends on: another threshold must not search again.
 MOTION_SEARCH = {key: config["motion"][key] for key in ("k", "cosine", "pairing", "filter")}
 CLIP_RANKS = [1, 2, 3, 4]
-TABLES = ["table1_metric_validation", "table2_memorization", "copies", "filter_ablation", "corpus_status", "corpus_motion"]
+TABLES = [
+    "table1_metric_validation",
+    "table2_memorization",
+    "table3_content_detection",
+    "table4_motion_detection",
+    "copies",
+    "filter_ablation",
+    "corpus_status",
+    "corpus_motion",
+]
 INVERSION_TABLES = [f"invmm_{name}" for name in ("scores", "images", "separation", "factors", "membership", "chance")]
 INVERSION_FIGURES = [
     f"fig_invmm_{name}" for name in ("copies", "distribution", "samples", "training_steps", "sampling", "membership")
@@ -45,6 +55,8 @@ FIGURES = [
     "fig4_gallery_unconditional",
     "fig5_gallery_model",
     "fig6_score_distributions",
+    "fig7_detection_roc",
+    "fig8_magnitude_steps",
     "fig9_copies",
 ]
 
@@ -193,6 +205,7 @@ def flow_weights():
     return [] if estimator == "dis" else [estimator.replace("-", "_")]
 
 
+GUIDANCE_FILES = {"probes": "probe", "guidance": "guidance", "clips": "clips"}
 FEATURES = {"content": "descriptors", "motion": "flows"}
 
 
@@ -245,6 +258,17 @@ def scored_frames(model="", flows=False):
         files["flows"] = [f"{stem}.flows.npy" for stem in stems]
         files["pairs"] = [f"{stem}.flows.parquet" for stem in stems]
     return files
+
+
+def detection_files():
+    """Prompts, probes, guidance, clips and scores of the models that take prompts, model by model, shard by shard."""
+    stems = [f"results/{RUN}/data/generated-{name}/{shard}" for name in GUIDED for shard in SHARDS]
+    return {
+        "prompts": [f"results/{RUN}/prompts/{name}.parquet" for name in GUIDED],
+        "negatives": [f"results/{RUN}/prompts/{name}.negatives.parquet" for name in GUIDED],
+        "scores": [f"results/{RUN}/scores/generated-{name}.parquet" for name in GUIDED],
+        **{kind: [f"{stem}.{ending}.parquet" for stem in stems] for kind, ending in GUIDANCE_FILES.items()},
+    }
 
 
 def described(name):

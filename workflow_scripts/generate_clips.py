@@ -4,8 +4,6 @@ import json
 import os
 from pathlib import Path
 
-import numpy as np
-
 from vidmem.devices import claim_device, torch_device
 
 
@@ -16,18 +14,14 @@ def generate_clips(
 
     from vidmem import generation, store
     from vidmem.clip_table import clip_table
-    from vidmem.models.adapter import GenerationSpec, PipelineAdapter
+    from vidmem.models.adapter import adapter_of
 
     spec, seed, parts = params.spec, params.seed, Path(output.frames).parent / "parts"
     torch.set_num_threads(threads)
     table = store.load_table(prompts)
-    mine = [store.shard_of(prompt_id, params.shards) == shard for prompt_id in table["prompt_id"]]
-    table = table[np.array(mine, dtype=bool)]
+    table = generation.prompts_of_shard(table, shard, params.shards)
     requests = generation.requests_of(table, spec["samples"])
-    settings = {key: value for key, value in spec.items() if key not in ("samples", "fps")}
-    adapter = PipelineAdapter(
-        GenerationSpec(**{**settings, "size": tuple(settings["size"]), "batch": batch}), seed, torch_device(device)
-    )
+    adapter = adapter_of(spec, batch, seed, torch_device(device))
     recipe = json.dumps([params.recipe, spec, seed, model_file.read_text()], sort_keys=True)
     files = store.hash_text(model_file.read_text())[:16]
     provenance = {**spec, "model_files": files, "device": device.kind, "gpu": device.gpu, "run_seed": seed}

@@ -33,6 +33,15 @@ MODULES = {
         "descriptors",
         "seeding",
     ],
+    "probe_guidance": [
+        "models/adapter",
+        "models/reference",
+        "models/autoencoder",
+        "guidance",
+        "generation",
+        "seeding",
+        "devices",
+    ],
     "train_model": ["models/training", "models/reference", "models/autoencoder", "seeding"],
 }
 

@@ -14,13 +14,19 @@ from .corpus.frames import frame_information
 from .logs import progress
 from .models.adapter import PipelineAdapter, Request, Sample
 from .seeding import seed_of
-from .store import hash_frames, hash_text, save_array, save_json, save_table
+from .store import hash_frames, hash_text, save_array, save_json, save_table, shard_of
 
 
 def requests_of(prompts: pd.DataFrame, samples: int) -> list[Request]:
     """Samples to generate for the prompts whose status is ok."""
     usable = prompts[prompts["status"] == "ok"]
     return [Request(row.prompt_id, row.prompt, sample) for row in usable.itertuples() for sample in range(samples)]
+
+
+def prompts_of_shard(prompts: pd.DataFrame, shard: int, shards: int) -> pd.DataFrame:
+    """The prompts that belong to a shard by their identity."""
+    mine = [shard_of(prompt_id, shards) == shard for prompt_id in prompts["prompt_id"]]
+    return prompts[np.array(mine, dtype=bool)]
 
 
 def clip_id_of(request: Request) -> str:

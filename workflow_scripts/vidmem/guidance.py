@@ -15,6 +15,9 @@ from typing import NamedTuple
 
 import torch
 
+from .errors import VidmemError
+from .logs import LOGGER
+
 QUANTITIES = ("content", "motion", "conditional", "unconditional", "latent")
 """content: |g^f|; motion: |g^(f+1) - g^f|; conditional, unconditional: norm of each branch; latent: norm of what the denoiser
 was given. All L2, per frame."""
@@ -29,11 +32,13 @@ class GuidancePass(NamedTuple):
 
     Attributes:
         latents, unconditional, conditional: float32 [N, frames, values].
+        time: what the denoiser was told, a number or one a sample.
     """
 
     latents: torch.Tensor
     unconditional: torch.Tensor
     conditional: torch.Tensor
+    time: torch.Tensor | float = 0.0
 
 
 Reducer = Callable[[GuidancePass], dict[str, torch.Tensor]]
@@ -63,6 +68,39 @@ def guidance_magnitudes(branches: GuidancePass) -> dict[str, torch.Tensor]:
     }
 
 
+def one_step_change(path, scale: float) -> Reducer:
+    """White-box score of one denoising step: mean square of the change from the noise to the sample it is denoised to.
+
+    Webster (2305.08694) takes one guided step from pure noise and its squared distance from that noise: prompts whose training
+    image is memorised are denoised to a clear sample at once. Here with the model's own prediction type.
+
+    Args:
+        path: noising of the scheduler, of vidmem.inversion.objective.path_of.
+        scale: guidance scale of the step.
+
+    Returns:
+        Reducer of the quantity one_step, float [N, frames], beside guidance_magnitudes.
+    """
+
+    def reduce(branches: GuidancePass) -> dict[str, torch.Tensor]:
+        guided = branches.unconditional + scale * (branches.conditional - branches.unconditional)
+        denoised = path.denoised(branches.latents, guided, path.own_time(branches.time, len(guided), guided.device))
+        return guidance_magnitudes(branches) | {"one_step": (denoised - branches.latents).square().mean(2)}
+
+    return reduce
+
+
+def first_step_reducer(scheduler, scale: float) -> Reducer:
+    """one_step_change where the scheduler's noising is known; else the magnitudes alone, and the log says so."""
+    from .inversion.objective import path_of
+
+    try:
+        return one_step_change(path_of(scheduler), scale)
+    except VidmemError as error:
+        LOGGER.warning("no one-step score: %s", " ".join(str(error).split()))
+        return guidance_magnitudes
+
+
 class GuidanceRecorder:
     """Context manager that records what a reducer makes of the guidance of one call of a pipeline.
 
@@ -71,6 +109,7 @@ class GuidanceRecorder:
         samples: samples in the call: a pass of twice as many holds both branches, one of as many may be half of a pair.
         reduce: what is kept of a step.
         on_step: called after every step with its number and its quantities; may raise StopGeneration.
+        patience: calls without any guidance after which the generation is stopped; 0 for never.
 
     Attributes:
         steps: one dictionary a denoising step: quantity -> float tensor [samples, frames] (motion: frames - 1).
@@ -83,8 +122,10 @@ class GuidanceRecorder:
         samples: int,
         reduce: Reducer = guidance_magnitudes,
         on_step: Callable[[int, dict[str, torch.Tensor]], None] | None = None,
+        patience: int = 0,
     ):
         self.denoiser, self.samples, self.reduce, self.on_step = denoiser, samples, reduce, on_step
+        self.patience = patience
         self.steps: list[dict[str, torch.Tensor]] = []
         self.calls = 0
         self._waiting: tuple[torch.Tensor, torch.Tensor] | None = None
@@ -101,19 +142,21 @@ class GuidanceRecorder:
         latents, prediction = denoiser_input(given, named), denoiser_output(output)
         if len(prediction) == 2 * self.samples:
             unconditional, conditional = prediction.chunk(2)
-            self._step(module, named, latents[: self.samples], unconditional, conditional)
+            self._step(module, given, named, latents[: self.samples], unconditional, conditional)
         elif len(prediction) == self.samples:
-            self._half(module, named, latents, prediction)
+            self._half(module, given, named, latents, prediction)
+        if self.patience and self.calls >= self.patience and not self.steps:
+            raise StopGeneration
 
-    def _half(self, module: torch.nn.Module, named: dict, latents: torch.Tensor, prediction: torch.Tensor) -> None:
+    def _half(self, module, given: tuple, named: dict, latents: torch.Tensor, prediction: torch.Tensor) -> None:
         """One of two calls. They are a pair if the latents are the same; times alone repeat in samplers of second order."""
         waiting, self._waiting = self._waiting, (latents, prediction)
         if waiting is not None and waiting[0].shape == latents.shape and torch.equal(waiting[0], latents):
             self._waiting = None
-            self._step(module, named, latents, prediction, waiting[1])
+            self._step(module, given, named, latents, prediction, waiting[1])
 
-    def _step(self, module, named: dict, latents, unconditional, conditional) -> None:
-        branches = by_frame(module, named, latents, unconditional, conditional)
+    def _step(self, module, given: tuple, named: dict, latents, unconditional, conditional) -> None:
+        branches = by_frame(module, given, named, latents, unconditional, conditional)
         if branches is None:
             return
         self.steps.append(self.reduce(branches))
@@ -132,16 +175,24 @@ def denoiser_output(output) -> torch.Tensor:
 
 
 def by_frame(
-    module: torch.nn.Module, named: dict, latents: torch.Tensor, unconditional: torch.Tensor, conditional: torch.Tensor
+    module: torch.nn.Module,
+    given: tuple,
+    named: dict,
+    latents: torch.Tensor,
+    unconditional: torch.Tensor,
+    conditional: torch.Tensor,
 ) -> GuidancePass | None:
-    """Both branches with a frame axis; None where the layout is not known."""
+    """Both branches of a call with a frame axis; None where the layout is not known."""
     config, frames = getattr(module, "config", None), named.get("num_frames")
     parts = (
         frames_first(latents, getattr(config, "in_channels", None), frames),
         frames_first(unconditional, getattr(config, "out_channels", None), frames),
         frames_first(conditional, getattr(config, "out_channels", None), frames),
     )
-    return None if any(part is None for part in parts) else GuidancePass(*(part.float() for part in parts))
+    if any(part is None for part in parts):
+        return None
+    time = named["timestep"] if "timestep" in named else given[1] if len(given) > 1 else 0.0
+    return GuidancePass(*(part.float() for part in parts), time)
 
 
 def frames_first(values: torch.Tensor, channels: int | None, frames: int | None = None) -> torch.Tensor | None:

@@ -69,6 +69,10 @@ class DiffusionPath:
         """What the network is told."""
         return times
 
+    def own_time(self, told: torch.Tensor | float, count: int, device: torch.device) -> torch.Tensor:
+        """Times [count] of what a pipeline told its network."""
+        return torch.as_tensor(told, device=device).reshape(-1)[:count].expand(count).long()
+
     def noise_of(self, noisy: torch.Tensor, output: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
         """Noise that the network's output stands for."""
         if self.prediction == "epsilon":
@@ -121,6 +125,11 @@ class FlowPath:
     def network_time(self, times: torch.Tensor) -> torch.Tensor:
         """What the network is told."""
         return times * self.scale
+
+    def own_time(self, told: torch.Tensor | float, count: int, device: torch.device) -> torch.Tensor:
+        """Noise levels [count] of what a pipeline told its network; some divide by the scale themselves."""
+        times = torch.as_tensor(told, device=device).float().reshape(-1)[:count].expand(count)
+        return torch.where(times > 1, times / self.scale, times)
 
     def noise_of(self, noisy: torch.Tensor, output: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
         """Noise that the velocity stands for."""

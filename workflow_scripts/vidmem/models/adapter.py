@@ -179,12 +179,13 @@ class PipelineAdapter:
         """
         for first in range(0, len(requests), self.batch):
             part = list(requests[first : first + self.batch])
-            found = self._two_calls(part, reduce) if extra_pass else self._first_step(part, reduce)
+            found = self._first_step(part, reduce)
+            found = self._two_calls(part, reduce) if extra_pass and not found else found
             for index, request in enumerate(part):
                 yield request, {name: value[index].cpu().numpy() for name, value in found.items()}
 
     def _first_step(self, part: list[Request], reduce: Reducer) -> dict[str, torch.Tensor]:
-        recorder = GuidanceRecorder(self.denoiser, len(part), reduce, _stop)
+        recorder = GuidanceRecorder(self.denoiser, len(part), reduce, _stop, patience=2)
         with recorder, torch.inference_mode():
             stopped(self.pipeline, self._arguments(part))
         return recorder.steps[0] if recorder.steps else {}
@@ -199,8 +200,8 @@ class PipelineAdapter:
                     stopped(self.pipeline, self._arguments(requests))
             finally:
                 handle.remove()
-        (named, latents, conditional), (_, _, unconditional) = seen
-        branches = by_frame(self.denoiser, named, latents, unconditional, conditional)
+        (given, named, latents, conditional), (*_, unconditional) = seen
+        branches = by_frame(self.denoiser, given, named, latents, unconditional, conditional)
         return {} if branches is None else reduce(branches)
 
     def _find_denoiser(self) -> torch.nn.Module:
@@ -226,12 +227,18 @@ class PipelineAdapter:
         return {name: value for name, value in offered.items() if name in self.accepted and value is not None}
 
 
+def adapter_of(settings: dict, batch: int, seed: int, device: str) -> PipelineAdapter:
+    """Adapter of a model's keys in the configuration, of those that decide its samples."""
+    known = {key: value for key, value in settings.items() if key not in ("samples", "fps")}
+    return PipelineAdapter(GenerationSpec(**{**known, "size": tuple(known["size"]), "batch": batch}), seed, device)
+
+
 def _stop(number: int, quantities: dict[str, torch.Tensor]) -> None:
     raise StopGeneration
 
 
 def _keep_and_stop(seen: list, module: torch.nn.Module, given: tuple, named: dict, output) -> None:
-    seen.append((named, denoiser_input(given, named), denoiser_output(output)))
+    seen.append((given, named, denoiser_input(given, named), denoiser_output(output)))
     raise StopGeneration
 
 

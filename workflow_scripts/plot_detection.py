@@ -1,0 +1,45 @@
+"""Figures 7 and 8: ROC curves of first-step detection, and magnitudes along the denoising steps."""
+
+import pandas as pd
+
+from vidmem.detection import detector_scores, metric_case, planted_cases
+from vidmem.detection_data import load_model
+from vidmem.detection_plots import detection_roc, magnitude_steps
+from vidmem.figures import save_figure
+from vidmem.logs import start_logging
+from vidmem.scores import prompt_verdicts
+
+
+def plot_detection(inputs, params, output) -> None:
+    panels, bands = [], []
+    for place, name in enumerate(params.guided):
+        model, label = load_model(inputs, place, params.shards), params.models[name]["label"]
+        verdicts = {
+            kind: prompt_verdicts(model.clips, model.scores, metric, rule["samples"])
+            for kind, metric, rule in (
+                ("content", params.content["metric"], params.content), ("motion", "ofs_k", params.motion)
+            )
+        }  # fmt: skip
+        cases = {f"planted {case.copies}x, {case.data}": case for case in planted_cases(model.prompts, params.detection["planted"])
+                 if case.copies.endswith("+")}  # fmt: skip
+        cases |= {f"{kind} verdict": metric_case(table) for kind, table in verdicts.items()}
+        values = model.first_step()
+        for title, case in cases.items():
+            scores = detector_scores(values, case, model.prompts, params.seed)
+            panels.append({"title": f"{label}\n{title}", "labels": case.labels, "scores": scores})
+        for kind, table in verdicts.items():
+            bands.append(along_steps(model.guidance, kind, table).assign(model=label))
+    save_figure(detection_roc(panels), output.roc)
+    save_figure(magnitude_steps(pd.concat(bands, ignore_index=True) if bands else pd.DataFrame()), output.steps)
+
+
+def along_steps(guidance: pd.DataFrame, kind: str, verdicts: pd.DataFrame) -> pd.DataFrame:
+    memorised = verdicts.set_index("prompt_id")["memorised"]
+    chosen = guidance[guidance["quantity"] == kind]
+    means = chosen.groupby(["prompt_id", "clip_id", "step"])["value"].mean().reset_index()
+    return means.assign(quantity=kind, memorised=means["prompt_id"].map(memorised).astype(bool))
+
+
+if "snakemake" in globals():
+    start_logging(snakemake.log[0], snakemake.scriptdir)
+    plot_detection(snakemake.input, snakemake.params, snakemake.output)

@@ -1,0 +1,46 @@
+"""Tables 3 and 4: how well guidance magnitudes tell memorised prompts; detectors and one-step scores of every model."""
+
+from pathlib import Path
+
+from vidmem.detection import (
+    as_table,
+    metric_case,
+    model_rows,
+    not_defined_row,
+    one_step_scores,
+    planted_cases,
+    why_not_defined,
+)
+from vidmem.detection_data import load_model
+from vidmem.detectors import save_detectors
+from vidmem.logs import start_logging
+from vidmem.scores import prompt_verdicts
+from vidmem.store import save_table
+from vidmem.tables import save_exhibit
+
+
+def tabulate(inputs, params, output) -> None:
+    tables = {"content": [], "motion": []}
+    for name, settings in params.models.items():
+        if name not in params.guided:
+            for rows in tables.values():
+                rows.append(not_defined_row(name, why_not_defined(settings)))
+            continue
+        place = params.guided.index(name)
+        model = load_model(inputs, place, params.shards)
+        extra = 100 / settings["steps"] if model.extra_pass else 0.0
+        for kind, metric in (("content", params.content["metric"]), ("motion", "ofs_k")):
+            rule = params.content if kind == "content" else params.motion
+            verdicts = prompt_verdicts(model.clips, model.scores, metric, rule["samples"])
+            cases = [*planted_cases(model.prompts, params.detection["planted"]), metric_case(verdicts)]
+            rows = model_rows(name, model.probes, model.guidance, model.prompts, cases, extra, params.interval, params.seed)
+            tables[kind] += rows if len(model.probes) else [not_defined_row(name, why_not_defined(settings))]
+        save_detectors(output.detectors[place], model.detectors(name, params.detection["planted"]))
+        save_table(output.one_step[place], one_step_scores(model.probes, model.audited))
+    for kind, rows in tables.items():
+        save_exhibit(Path(output[kind]), as_table(rows))
+
+
+if "snakemake" in globals():
+    start_logging(snakemake.log[0], snakemake.scriptdir)
+    tabulate(snakemake.input, snakemake.params, snakemake.output)

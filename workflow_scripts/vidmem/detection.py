@@ -1,0 +1,281 @@
+"""Detection of memorised prompts while a model generates: magnitudes of the guidance, and how well they tell prompts apart.
+
+Every detector is judged on the same prompts, by one rule. Whether a prompt is memorised is said by one of two truths, which
+are never mixed: 'planted', how often training saw the clip behind the caption, or 'metric', whether what the model generated
+for it matches its training data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from .statistics import Interval, auc_gain_interval, auc_interval, negatives_needed, share_interval, tpr_at_fpr
+
+DETECTORS = ("content", "motion", "ratio", "combined", "prediction_norm", "latent_norm", "prompt_length")
+"""content, motion: magnitudes; ratio: motion over content; combined: logistic on both, out of fold; the rest are baselines."""
+
+RATE = 0.01
+STEPS = {"1": 1, "first 10": 10, "all": None}
+COLUMNS = [
+    "model", "detector", "steps", "generations", "truth", "data", "copies", "n_positive", "n_negative", "auc", "auc_low",
+    "auc_high", "f1", "tpr_at_1_fpr", "tpr_low", "tpr_high", "overhead_percent", "gain", "gain_low", "gain_high", "status",
+    "reason",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Case:
+    """Prompts to be told apart.
+
+    Attributes:
+        truth: 'planted' or 'metric'.
+        data: 'video', 'image' or 'any': what the positives were planted as.
+        copies: how often, in words.
+        labels: prompt id -> whether it is a positive; prompts of neither class are not in it.
+    """
+
+    truth: str
+    data: str
+    copies: str
+    labels: pd.Series
+
+
+def planted_cases(prompts: pd.DataFrame, least: int) -> Iterator[Case]:
+    """Cases of the planted truth: prompts seen so often, fewer times each apart, against those no clip was planted for.
+
+    Args:
+        prompts: prompt_id, split, copies of the prompts whose status is ok, negative ones among them (copies 0).
+        least: copies from which a prompt counts as planted.
+    """
+    table = prompts.set_index("prompt_id")
+    negative = table["copies"] == 0
+    for data, own in (("video", table["split"] != "image"), ("image", table["split"] == "image")):
+        groups = [(f"{least}+", table["copies"] >= least)]
+        fewer = sorted(set(table.loc[own & ~negative & (table["copies"] < least), "copies"]), reverse=True)
+        groups += [(str(copies), table["copies"] == copies) for copies in fewer]
+        for name, chosen in groups:
+            positive = own & chosen & ~negative
+            if positive.any():
+                yield Case("planted", data, name, positive[positive | negative])
+
+
+def metric_case(verdicts: pd.DataFrame) -> Case:
+    """Case of the metric truth, from prompt_verdicts: of the prompts that could be scored, those that are memorised."""
+    known = verdicts[(verdicts["n_ok"] > 0) & verdicts["defined"]].set_index("prompt_id")
+    return Case("metric", "any", "any", known["memorised"].astype(bool))
+
+
+def prompt_magnitudes(guidance: pd.DataFrame, samples: pd.Series, steps: int | None, generations: int) -> pd.DataFrame:
+    """Magnitudes of every prompt: means over its frames, its first steps and its first samples.
+
+    Args:
+        guidance: clip_id, prompt_id, step, frame, quantity, value.
+        samples: number of the sample of every clip id.
+        steps: first so many; None for all.
+        generations: first so many samples.
+
+    Returns:
+        Indexed by prompt id: content, motion, ratio, prediction_norm, latent_norm; NaN where a quantity is not recorded.
+    """
+    chosen = guidance[guidance["clip_id"].map(samples) < generations]
+    chosen = chosen if steps is None else chosen[chosen["step"] < steps]
+    # First over frames, then over steps, then over samples: each counts alike, however many frames a quantity has.
+    means = chosen.groupby(["prompt_id", "clip_id", "step", "quantity"])["value"].mean()
+    means = means.groupby(["prompt_id", "clip_id", "quantity"]).mean().groupby(["prompt_id", "quantity"]).mean().unstack()
+    means = means.reindex(columns=["content", "motion", "conditional", "latent"])
+    means = means.rename(columns={"conditional": "prediction_norm", "latent": "latent_norm"})
+    return means.assign(ratio=means["motion"] / means["content"].where(means["content"] > 0)).astype(float)
+
+
+def combined_scores(values: pd.DataFrame, labels: pd.Series, groups: pd.Series, seed: int, folds: int = 5) -> pd.Series:
+    """Log-odds of a logistic regression on the logarithms of both magnitudes, for prompts whose target it did not learn from.
+
+    Args:
+        values: content, motion, both positive, indexed by prompt id.
+        labels, groups: class and target of every prompt, same index.
+
+    Returns:
+        NaN for all where a class has fewer targets than two, so that nothing could be held out.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedGroupKFold
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    smaller = min(groups[labels].nunique(), groups[~labels].nunique())
+    features = np.log(values[["content", "motion"]].to_numpy(float).clip(min=1e-12))
+    scores = pd.Series(np.nan, index=values.index)
+    if smaller < 2 or not np.isfinite(features).all():
+        return scores
+    parts = StratifiedGroupKFold(min(folds, smaller), shuffle=True, random_state=seed)
+    for learnt, kept in parts.split(features, labels, groups):
+        model = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced"))
+        if labels.iloc[learnt].nunique() == 2:
+            scores.iloc[kept] = model.fit(features[learnt], labels.iloc[learnt]).decision_function(features[kept])
+    return scores
+
+
+def detector_scores(values: pd.DataFrame, case: Case, prompts: pd.DataFrame, seed: int) -> dict[str, pd.Series]:
+    """Scores of every detector for the prompts of a case, indexed by prompt id; NaN where one is not defined.
+
+    Args:
+        values: of prompt_magnitudes; prompts: prompt_id, prompt, target.
+    """
+    about = prompts.set_index("prompt_id").reindex(case.labels.index)
+    own = values.reindex(case.labels.index)
+    known = own[["content", "motion"]].notna().all(axis=1)
+    combined = combined_scores(own[known], case.labels[known], _groups(about)[known], seed)
+    scores = {name: own[name] for name in ("content", "motion", "ratio", "prediction_norm", "latent_norm")}
+    return scores | {"combined": combined.reindex(own.index), "prompt_length": about["prompt"].str.len().astype(float)}
+
+
+def _groups(about: pd.DataFrame) -> pd.Series:
+    """Target of every prompt; a prompt without one is its own."""
+    return about["target"].where(about["target"] != "", about.index.to_series())
+
+
+def detection_rows(
+    model: str, values: pd.DataFrame, case: Case, prompts: pd.DataFrame, setting: tuple[str, int], overhead: float,
+    interval: Mapping, seed: int,
+) -> list[dict]:  # fmt: skip
+    """Rows of tables 3 and 4 for one model, one case and one setting: one a detector.
+
+    Args:
+        values: of prompt_magnitudes; prompts: prompt_id, prompt, target.
+        setting: steps in words, and generations.
+        overhead: further network calls for the magnitudes, percent of those of a generation.
+        interval: level, method and draws.
+    """
+    scores = detector_scores(values, case, prompts, seed)
+    groups = _groups(prompts.set_index("prompt_id"))
+    head = {"model": model, "steps": setting[0], "generations": setting[1], "truth": case.truth, "data": case.data}
+    rows = []
+    for name in DETECTORS:
+        row = head | {"copies": case.copies, "detector": name, "overhead_percent": 0.0 if name == "prompt_length" else overhead}
+        row |= _judge(scores[name], case.labels, groups, interval, seed)
+        if name == "combined" and row["status"] == "ok":
+            gain = _gain(scores["combined"], scores["content"], case.labels, groups, interval, seed)
+            row |= dict(zip(("gain", "gain_low", "gain_high"), gain))
+        rows.append(row)
+    return rows
+
+
+def _judge(scores: pd.Series, labels: pd.Series, groups: pd.Series, interval: Mapping, seed: int) -> dict:
+    known = scores.notna()
+    positive, negative = scores[known & labels], scores[known & ~labels]
+    row = {"n_positive": len(positive), "n_negative": len(negative)}
+    if not len(positive) or not len(negative):
+        lacking = "no guidance recorded" if not known.any() else f"no {'positive' if not len(positive) else 'negative'} prompt"
+        return row | {"status": "not_defined", "reason": lacking}
+    clusters = (groups.reindex(side.index).to_numpy() for side in (positive, negative))
+    area = auc_interval(positive.to_numpy(), negative.to_numpy(), *clusters, seed, interval["draws"], interval["level"])
+    row |= {"auc": area.value, "auc_low": area.low, "auc_high": area.high, "status": "ok", "reason": ""}
+    row["f1"] = best_f1(positive.to_numpy(), negative.to_numpy())
+    lost = int((~known).sum())
+    notes = [f"{lost} prompts without guidance"] if lost else []
+    needed = negatives_needed(RATE)
+    if len(negative) < needed:
+        notes.append(f"1 % FPR needs {needed} negatives, there are {len(negative)}")
+    else:
+        row |= _rate_columns(positive.to_numpy(), negative.to_numpy(), interval)
+    return row | {"reason": "; ".join(notes)}
+
+
+def _rate_columns(positive: np.ndarray, negative: np.ndarray, interval: Mapping) -> dict:
+    found = round(tpr_at_fpr(positive, negative, RATE).tpr * len(positive))
+    share = share_interval(found, len(positive), interval["level"], interval["method"])
+    return {"tpr_at_1_fpr": share.value, "tpr_low": share.low, "tpr_high": share.high}
+
+
+def _gain(first: pd.Series, second: pd.Series, labels: pd.Series, groups: pd.Series, interval: Mapping, seed: int) -> Interval:
+    """AUC of one detector less that of another, on the prompts both know."""
+    both = pd.DataFrame({"first": first, "second": second}).dropna()
+    sides = [both[labels.reindex(both.index) == wanted] for wanted in (True, False)]
+    clusters = [groups.reindex(side.index).to_numpy() for side in sides]
+    return auc_gain_interval(*(side.to_numpy() for side in sides), *clusters, seed, interval["draws"], interval["level"])
+
+
+def best_f1(positive: np.ndarray, negative: np.ndarray) -> float:
+    """Highest F1 of any threshold on these very prompts: an upper end, as the literature reports it.
+
+    >>> round(best_f1(np.array([2.0, 3.0]), np.array([1.0, 2.5])), 3)
+    0.8
+    """
+    from sklearn.metrics import precision_recall_curve
+
+    truth = np.repeat([1, 0], [len(positive), len(negative)])
+    precision, recall, _ = precision_recall_curve(truth, np.concatenate([positive, negative]))
+    return float((2 * precision * recall / np.maximum(precision + recall, 1e-12)).max())
+
+
+def model_rows(
+    model: str, probes: pd.DataFrame, guidance: pd.DataFrame, prompts: pd.DataFrame, cases: list[Case], extra_calls: float,
+    interval: Mapping, seed: int,
+) -> list[dict]:  # fmt: skip
+    """Rows of one model: first step, first ten and all steps; one generation and all.
+
+    The first step was probed for every prompt; later steps are known of the prompts that were generated.
+
+    Args:
+        probes, guidance: clip_id, prompt_id, step, frame, quantity, value.
+        prompts: prompt_id, prompt, target, split, copies of all prompts whose status is ok.
+        extra_calls: network calls for the first step that the generation itself does not make, percent of its own.
+    """
+    rows = []
+    for words, steps in STEPS.items():
+        source = probes if steps == 1 else guidance
+        samples = sample_numbers(source["clip_id"])
+        for generations in sorted({1, int(samples.max()) + 1} if len(samples) else {1}):
+            values = prompt_magnitudes(source, samples, steps, generations)
+            for case in cases:
+                asked = case.labels if steps == 1 else case.labels[~case.labels.index.isin(_negative_ids(prompts))]
+                narrowed = replace(case, labels=asked)
+                rows += detection_rows(model, values, narrowed, prompts, (words, generations), extra_calls, interval, seed)
+    return rows
+
+
+def _negative_ids(prompts: pd.DataFrame) -> pd.Series:
+    return prompts[prompts["split"] == "negative"]["prompt_id"]
+
+
+def sample_numbers(clip_ids: pd.Series) -> pd.Series:
+    """Number of the sample of every distinct clip id, indexed by it."""
+    names = pd.Series(clip_ids.unique(), dtype=str)
+    return pd.Series(names.str.rsplit("-s", n=1).str[-1].astype(int).to_numpy(), index=names.to_numpy())
+
+
+def one_step_scores(probes: pd.DataFrame, prompts: pd.DataFrame) -> pd.DataFrame:
+    """One-step white-box score of every prompt of the audit: prompt_id, prompt, target, value; without those not probed."""
+    chosen = probes[probes["quantity"] == "one_step"]
+    means = chosen.groupby(["prompt_id", "clip_id"])["value"].mean().groupby("prompt_id").mean()
+    table = prompts.assign(value=prompts["prompt_id"].map(means).astype(float))[["prompt_id", "prompt", "target", "value"]]
+    return table[table["value"].notna()].reset_index(drop=True)
+
+
+def why_not_defined(settings: Mapping) -> str:
+    """Why a model has no detection by guidance.
+
+    Args:
+        settings: its entry in the configuration.
+    """
+    if settings["kind"] == "files":
+        return "clips generated elsewhere: their guidance is not known"
+    if settings["unconditional"]:
+        return "an unconditional model: there is no prompt to guide by"
+    return "the pipeline makes no guidance pass (distilled, or guidance off); detection.extra_pass asks for one"
+
+
+def not_defined_row(model: str, reason: str) -> dict:
+    """Row of a model that detection by guidance is not defined for: with the reason, and never a zero."""
+    return {"model": model, "detector": "all", "n_positive": 0, "n_negative": 0, "status": "not_defined", "reason": reason}
+
+
+def as_table(rows: list[dict]) -> pd.DataFrame:
+    """Rows as a table of COLUMNS; text columns without value are '', numbers NaN."""
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    text = ["steps", "generations", "truth", "data", "copies", "status", "reason"]
+    return table.assign(**{name: table[name].map(lambda value: "" if pd.isna(value) else str(value)) for name in text})

@@ -1,0 +1,70 @@
+"""What the detection exhibits read of a model: its prompts, probes, recorded guidance, clips and scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from .detection import planted_cases, prompt_magnitudes, sample_numbers
+from .detectors import KINDS, Detector
+from .statistics import auc
+from .store import load_table, load_tables
+
+
+@dataclass(frozen=True)
+class ModelGuidance:
+    """One model that takes prompts.
+
+    Attributes:
+        audited: its prompts; negatives: those no clip was planted for; both of every status.
+        probes, guidance: magnitudes of the first step of all, and of every step of what was generated.
+        clips, scores: of what was generated.
+    """
+
+    audited: pd.DataFrame
+    negatives: pd.DataFrame
+    probes: pd.DataFrame
+    guidance: pd.DataFrame
+    clips: pd.DataFrame
+    scores: pd.DataFrame
+
+    @property
+    def prompts(self) -> pd.DataFrame:
+        """Audited and negative prompts whose status is ok."""
+        table = pd.concat([self.audited, self.negatives], ignore_index=True)
+        return table[table["status"] == "ok"].reset_index(drop=True)
+
+    @property
+    def extra_pass(self) -> bool:
+        """Whether the probes asked for calls that the generation does not make: it recorded no guidance of its own."""
+        return not len(self.guidance) and bool(len(self.probes))
+
+    def first_step(self) -> pd.DataFrame:
+        """Magnitudes of the first step of one generation, by prompt id."""
+        return prompt_magnitudes(self.probes, sample_numbers(self.probes["clip_id"]), 1, 1)
+
+    def detectors(self, name: str, least: int) -> list[Detector]:
+        """Detectors of the quantities that are recorded, judged on the videos planted at least so often."""
+        values, cases = self.first_step(), list(planted_cases(self.prompts, least))
+        found = []
+        for kind in KINDS:
+            known = values[kind].dropna()
+            harmless = known[known.index.isin(self.prompts[self.prompts["copies"] == 0]["prompt_id"])]
+            positive = known[known.index.isin(cases[0].labels[cases[0].labels].index)] if cases else known.iloc[:0]
+            if len(harmless):
+                found.append(Detector(name, kind, harmless.to_numpy(), auc(positive.to_numpy(), harmless.to_numpy())))
+        return found
+
+
+def load_model(inputs, place: int, shards: int) -> ModelGuidance:
+    """The tables of one model out of those of all, which come model by model, shard by shard."""
+
+    def own(paths: Sequence[str]) -> pd.DataFrame:
+        return load_tables(paths[place * shards : (place + 1) * shards])
+
+    single = (load_table(paths[place]) for paths in (inputs.prompts, inputs.negatives))
+    return ModelGuidance(
+        *single, *(own(paths) for paths in (inputs.probes, inputs.guidance, inputs.clips)), load_table(inputs.scores[place])
+    )

@@ -1,0 +1,73 @@
+"""Figures of detection: ROC curves of the first step, and magnitudes along the denoising steps."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from .detection import RATE
+from .figures import HELDOUT, MEMBER, PALETTE, STYLE, empty_figure
+
+SHOWN = {"content": "content magnitude", "motion": "motion magnitude", "ratio": "motion / content", "combined": "combined",
+         "prediction_norm": "norm of the prediction", "prompt_length": "length of the prompt"}  # fmt: skip
+
+
+def detection_roc(panels: list[dict]) -> plt.Figure:
+    """ROC curves of the detectors at the first step, one generation, with the limit of 1 % false positives.
+
+    Args:
+        panels: dictionaries with title, labels (bool by prompt id) and scores (detector -> values by prompt id).
+    """
+    from sklearn.metrics import roc_curve
+
+    with plt.rc_context(STYLE):
+        drawn = [panel for panel in panels if panel["labels"].nunique() == 2]
+        if not drawn:
+            return empty_figure("Detection while generating", "no model with guidance, or no prompts of both classes")
+        figure, axes = plt.subplots(1, len(drawn), figsize=(3.7 * len(drawn), 3.7), squeeze=False, sharey=True)
+        for axis, panel in zip(axes[0], drawn):
+            for colour, (name, label) in zip(PALETTE, SHOWN.items()):
+                known = panel["scores"][name].dropna()
+                if len(known) and panel["labels"][known.index].nunique() == 2:
+                    false, true, _ = roc_curve(panel["labels"][known.index], known, drop_intermediate=False)
+                    axis.plot(false, true, color=colour, label=label, linewidth=1.3)
+            axis.axvline(RATE, color="black", linestyle=":", linewidth=1)
+            counts = f"{int(panel['labels'].sum())} against {int((~panel['labels']).sum())} prompts"
+            axis.set(title=f"{panel['title']}\n{counts}", xlabel="false-positive rate (dotted: 1 %)", xlim=(-0.02, 1.02))
+        axes[0, 0].set_ylabel("true-positive rate")
+        axes[0, -1].legend(loc="lower right", fontsize=6.5)
+        figure.tight_layout()
+        return figure
+
+
+def magnitude_steps(table: pd.DataFrame) -> plt.Figure:
+    """Content and motion magnitude along the denoising steps: medians and quartiles of memorised and other prompts.
+
+    Args:
+        table: model, quantity ('content' or 'motion'), step, memorised, value: means over frames of every sample.
+    """
+    with plt.rc_context(STYLE):
+        if not len(table):
+            return empty_figure("Magnitudes along the denoising steps", "no guidance was recorded")
+        models = sorted(set(table["model"]))
+        figure, axes = plt.subplots(len(models), 2, figsize=(8.2, 3.1 * len(models)), squeeze=False)
+        for line, model in zip(axes, models):
+            for axis, quantity in zip(line, ("content", "motion")):
+                own = table[(table["model"] == model) & (table["quantity"] == quantity)]
+                for memorised, colour in ((True, MEMBER), (False, HELDOUT)):
+                    _band(axis, own[own["memorised"] == memorised], colour, "memorised" if memorised else "not memorised")
+                axis.set(title=f"{model}, by {quantity}", xlabel="denoising step", ylabel=f"{quantity} magnitude")
+                axis.legend()
+        figure.tight_layout()
+        return figure
+
+
+def _band(axis: plt.Axes, rows: pd.DataFrame, colour, label: str) -> None:
+    if not len(rows):
+        return
+    low, middle, high = (rows.groupby("step")["value"].quantile(share) for share in (0.25, 0.5, 0.75))
+    steps = np.asarray(middle.index) + 1
+    samples = int(rows.groupby("step").size().max())
+    axis.plot(steps, middle, color=colour, linewidth=1.5, label=f"{label} (n = {samples})")
+    axis.fill_between(steps, low, high, color=colour, alpha=0.2, linewidth=0)

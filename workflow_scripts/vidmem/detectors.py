@@ -1,0 +1,73 @@
+"""Detectors for those who serve a model: the magnitudes of prompts known to be harmless, from which any rate has a threshold."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .errors import VidmemError
+from .statistics import negatives_needed, threshold_at
+from .store import save_json
+
+FORMAT = 1
+KINDS = ("content", "motion")
+
+
+@dataclass(frozen=True)
+class Detector:
+    """First-step magnitude of one model.
+
+    Attributes:
+        model: its name in the audit.
+        quantity: 'content' or 'motion'.
+        negatives: magnitudes of prompts that no clip was planted for, one generation each, float [n].
+        auc: against the planted prompts of the audit, to know what to expect.
+    """
+
+    model: str
+    quantity: str
+    negatives: np.ndarray
+    auc: float
+
+    def threshold(self, rate: float) -> float:
+        """Magnitude from which a generation is flagged, for a false-positive rate.
+
+        Raises:
+            VidmemError: fewer negatives than the rate needs.
+        """
+        needed = negatives_needed(rate)
+        if len(self.negatives) < needed:
+            got = f"{len(self.negatives)} negative prompts"
+            raise VidmemError(
+                f"at least {needed} for a rate of {rate:g}", got, f"detector of {self.model}", "list more negatives"
+            )
+        return threshold_at(self.negatives, rate)
+
+
+def save_detectors(path: Path | str, detectors: list[Detector]) -> None:
+    """Save the detectors of one model as JSON; an empty list for a model without guidance."""
+    entries = {
+        one.quantity: {"negatives": sorted(map(float, one.negatives)), "auc": None if np.isnan(one.auc) else float(one.auc)}
+        for one in detectors
+    }
+    model = detectors[0].model if detectors else Path(path).stem
+    save_json(path, {"format": FORMAT, "model": model, "step": 1, "quantities": entries})
+
+
+def load_detector(path: Path | str, quantity: str = "content") -> Detector:
+    """Detector of a quantity, from results/<run>/detection/<model>.json.
+
+    Raises:
+        VidmemError: another file, or a quantity that it does not have.
+    """
+    record = json.loads(Path(path).read_text(encoding="utf-8"))
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        raise VidmemError(f"detectors of format {FORMAT}", str(record)[:80], str(path))
+    if quantity not in record["quantities"]:
+        raise VidmemError(f"one of {sorted(record['quantities'])}", quantity, str(path), "a model without guidance has none")
+    entry = record["quantities"][quantity]
+    auc = float("nan") if entry["auc"] is None else entry["auc"]
+    return Detector(record["model"], quantity, np.array(entry["negatives"], float), auc)
