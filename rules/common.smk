@@ -43,6 +43,7 @@ TABLES = [
     "filter_ablation",
     "corpus_status",
     "corpus_motion",
+    "prompts",
 ]
 INVERSION_TABLES = [f"invmm_{name}" for name in ("scores", "images", "separation", "factors", "membership", "chance")]
 INVERSION_FIGURES = [
@@ -108,6 +109,7 @@ def closing_message():
             f"The audit '{RUN}' is complete.",
             f"  tables   {root}/tables/     (CSV, Markdown, LaTeX)",
             f"  figures  {root}/figures/    (PNG, SVG)",
+            f"  prompts  {root}/prompts/    (captions by how prone they are to trigger memorization: Parquet and a card)",
             f"  clips    {root}/clips/      (MP4: training clip left, generated clip right)",
             f"  verdict  {root}/verdict.json",
             f"  report   snakemake --report {root}/report.zip",
@@ -241,6 +243,19 @@ def set_and_corpus_files(wildcards):
             key = f"{role}_{kind.split('.')[0]}" if kind.endswith("npy") else key
             files[key] = [f"{stem}.{kind}" for stem in stems]
     return files
+
+
+def ranked_captions(model):
+    """Static signals of the corpus, where the configuration orders the prompts of a model by them."""
+    model = config["models"][model]
+    curated = model.get("prompts", {}).get("rank") == "curated"
+    return [f"results/{RUN}/prompts/signals-{model['corpus']}.parquet"] if curated else []
+
+
+def one_step_scores(wildcards):
+    """One-step scores of the prompted models of a corpus."""
+    models = [name for name in GUIDED if config["models"][name]["corpus"] == wildcards.corpus]
+    return [f"results/{RUN}/detection/{name}.one_step.parquet" for name in models]
 
 
 def scored_frames(model="", flows=False):

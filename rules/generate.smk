@@ -9,6 +9,7 @@ rule list_prompts:
             shard=SHARDS,
         ),
         listed=lambda wildcards: config["models"][wildcards.model].get("prompts", {}).get("file") or [],
+        signals=lambda wildcards: ranked_captions(wildcards.model),
     output:
         "results/{run}/prompts/{model}.parquet",
     log:

@@ -4,21 +4,26 @@ from pathlib import Path
 
 from vidmem.logs import LOGGER, start_logging
 from vidmem.prompts import prompts_of_corpus, prompts_of_file, unprompted
-from vidmem.store import load_tables, save_table
+from vidmem.store import load_table, load_tables, save_table
 
 
-def list_prompts(clips: list[str], prompts: dict, unconditional: int, destination: Path) -> None:
+def list_prompts(clips: list[str], signals: list[str], prompts: dict, unconditional: int, destination: Path) -> None:
     corpus = load_tables(clips)
     if unconditional:
         table = unprompted(unconditional)
     elif prompts["file"]:
-        table = prompts_of_file(prompts["file"], corpus, prompts["limit"])
+        table = prompts_of_file(prompts["file"], corpus, prompts["limit"], prompts["columns"])
     else:
-        table = prompts_of_corpus(corpus, prompts["splits"], prompts["limit"])
+        ranks = None
+        if signals:
+            ranked = load_table(signals[0]).dropna(subset="rank")
+            ranks = dict(zip(ranked["prompt"].str.strip(), ranked["rank"]))
+        table = prompts_of_corpus(corpus, prompts["splits"], prompts["limit"], ranks)
     LOGGER.info("%d prompts: %s", len(table), table["status"].value_counts().to_dict())
     save_table(destination, table)
 
 
 if "snakemake" in globals():
     start_logging(snakemake.log[0], snakemake.scriptdir)
-    list_prompts(snakemake.input.clips, snakemake.params.prompts, snakemake.params.unconditional, Path(snakemake.output[0]))
+    inputs, params = snakemake.input, snakemake.params
+    list_prompts(inputs.clips, list(inputs.signals), params.prompts, params.unconditional, Path(snakemake.output[0]))

@@ -148,6 +148,7 @@ def _check_references(config: Config) -> None:
             raise VidmemError(f"a corpus of {corpora}", repr(model["corpus"]), f"config key models.{name}.corpus")
         if model["kind"] == "diffusers":
             _check_pipeline("models", name, model)
+            _check_prompts(name, model["prompts"])
     for name, inversion in config["inversions"].items():
         if name in config["models"]:
             raise VidmemError("a name that no model has", repr(name), f"config key inversions.{name}")
@@ -170,8 +171,19 @@ def _check_references(config: Config) -> None:
         names = [source["name"] for source in corpus["sources"]]
         if len(set(names)) < len(names):
             raise VidmemError("sources of different names", names, f"config key corpora.{name}.sources")
+    lists = [entry["name"] for entry in config["curation"]["lists"]]
+    if len(set(lists)) < len(lists) or any(name.startswith("corpus-") for name in lists):
+        raise VidmemError("lists of different names, none of them corpus-...", lists, "config key curation.lists")
     if config["train"]["models"] and config["train"]["corpus"] not in corpora:
         raise VidmemError(f"a corpus of {corpora}", repr(config["train"]["corpus"]), "config key train.corpus")
+
+
+def _check_prompts(name: str, prompts: Config) -> None:
+    where = f"config key models.{name}.prompts"
+    if prompts["file"] and prompts["rank"] == "curated":
+        raise VidmemError("rank: curated for captions of the corpus", f"file: {prompts['file']}", where, "give one of both")
+    if prompts["columns"] and not prompts["file"]:
+        raise VidmemError("a file that has these columns", prompts["columns"], f"{where}.columns")
 
 
 def _check_inversion(name: str, inversion: Config) -> None:

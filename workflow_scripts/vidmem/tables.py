@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import numpy as np
 import pandas as pd
 
@@ -94,6 +96,12 @@ def _clips_that_fire(fires: pd.Series) -> pd.Series:
     sides = [pairs.groupby(level=side).any() for side in ("first", "second")]
     return pd.concat(sides).groupby(level=0).any().sort_index()
 
+
+PROMPT_COLUMNS = (
+    "rank", "combined", "prompt_id", "prompt", "source", "target", "split", "cluster", "label", "label_source", "availability",
+    "status", "reason", "copies", "n_identical_captions", "n_near_captions", "n_near_duplicate_clips", "white_box",
+    "cluster_reason",
+)  # fmt: skip
 
 VERDICTS = ("content", "motion", "unfiltered", "images", "gsscd")
 
@@ -202,6 +210,27 @@ def copies_rows(model: str, clips: pd.DataFrame, scores: pd.DataFrame, content: 
     return rows
 
 
+def prompt_rows(corpus: str, curated: pd.DataFrame, limit: int) -> pd.DataFrame:
+    """The first rows of a curated data set as people read them: long prompts cut, without line ends and invisible marks.
+
+    Args:
+        curated: of curation.curate; limit: so many rows, 0 for all.
+    """
+    columns = [name for name in curated.columns if name in PROMPT_COLUMNS]
+    shown = (curated.head(limit) if limit else curated)[columns].copy()
+    for name in set(columns) & {"prompt", "target", "label", "label_source", "reason", "cluster_reason"}:
+        shown[name] = [on_one_line(text) for text in shown[name]]
+    shown.insert(0, "corpus", corpus)
+    return shown
+
+
+def on_one_line(text: str, limit: int = 200) -> str:
+    """Text of a stranger on one line: blanks, controls and marks of direction as one blank, cut with an ellipsis."""
+    kept = "".join(" " if unicodedata.category(letter)[0] in "CZ" else letter for letter in text[: 4 * limit])
+    kept = " ".join(kept.split())
+    return kept if len(text) <= 4 * limit and len(kept) <= limit else f"{kept[:limit].rstrip()}…"
+
+
 def save_exhibit(stem: str, table: pd.DataFrame) -> None:
     """Save a table as CSV, Markdown and LaTeX beside each other.
 
@@ -216,6 +245,8 @@ def save_exhibit(stem: str, table: pd.DataFrame) -> None:
 
 def _cells(table: pd.DataFrame) -> list[list[str]]:
     def cell(value: object) -> str:
+        if value is pd.NA:
+            return "n/a"
         if isinstance(value, (float, np.floating)):
             return "n/a" if np.isnan(value) else f"{value:.3f}"
         return str(value)
@@ -224,10 +255,12 @@ def _cells(table: pd.DataFrame) -> list[list[str]]:
 
 
 def to_markdown(table: pd.DataFrame) -> str:
-    """Table as GitHub Markdown; pipes and markup in cells are escaped."""
+    """Table as GitHub Markdown; pipes, links and markup in cells are escaped."""
 
     def escape(text: str) -> str:
-        return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+        for letter in "\\|[`":
+            text = text.replace(letter, f"\\{letter}")
+        return text.replace("<", "&lt;").replace("\n", " ")
 
     lines = ["| " + " | ".join(table.columns) + " |", "|" + " --- |" * len(table.columns)]
     lines += ["| " + " | ".join(escape(cell) for cell in row) + " |" for row in _cells(table)]

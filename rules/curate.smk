@@ -1,0 +1,69 @@
+"""Curation: which captions of a corpus are most prone to trigger memorization, as a data set."""
+
+
+rule cluster_corpus:
+    input:
+        clips=collect("results/{{run}}/data/corpus-{{corpus}}/{shard}.clips.parquet", shard=SHARDS),
+        arrays=collect("results/{{run}}/data/corpus-{{corpus}}/{shard}.descriptors.npy", shard=SHARDS),
+        rows=collect("results/{{run}}/data/corpus-{{corpus}}/{shard}.descriptors.parquet", shard=SHARDS),
+        index="results/{run}/index/{corpus}/content.faiss",
+        index_rows="results/{run}/index/{corpus}/content.rows.parquet",
+    output:
+        "results/{run}/prompts/signals-{corpus}.parquet",
+    log:
+        "results/{run}/logs/cluster_corpus/{corpus}.log",
+    benchmark:
+        "results/{run}/benchmarks/cluster_corpus/{corpus}.tsv"
+    conda:
+        search_environment()
+    threads: 2
+    resources:
+        mem_mb=4000,
+    params:
+        curation={key: config["curation"][key] for key in ("similarity", "min_information", "caption_similarity")},
+        block=config["search"]["block"],
+        code=digest_of("curation"),
+    script:
+        "../workflow_scripts/cluster_corpus.py"
+
+
+rule curate_prompts:
+    input:
+        signals="results/{run}/prompts/signals-{corpus}.parquet",
+        about="results/{run}/index/{corpus}/content.json",
+        scores=one_step_scores,
+        lists=[entry["path"] for entry in config["curation"]["lists"]],
+    output:
+        prompts="results/{run}/prompts/curated-{corpus}.parquet",
+        card="results/{run}/prompts/curated-{corpus}.md",
+    log:
+        "results/{run}/logs/curate_prompts/{corpus}.log",
+    conda:
+        search_environment()
+    params:
+        curation=config["curation"],
+        code=digest_of("curation", "prompt_lists", "prompt_card"),
+    script:
+        "../workflow_scripts/curate_prompts.py"
+
+
+rule tabulate_prompts:
+    input:
+        collect("results/{{run}}/prompts/curated-{corpus}.parquet", corpus=AUDITED),
+    output:
+        report(
+            "results/{run}/tables/prompts.csv",
+            caption="report/prompts.rst",
+            category="Tables",
+            labels={"exhibit": "Prompts", "what": "captions most prone to trigger memorization, with every signal"},
+        ),
+    log:
+        "results/{run}/logs/tabulate_prompts.log",
+    conda:
+        "../envs/media.yaml"
+    params:
+        corpora=AUDITED,
+        rows=config["curation"]["table_rows"],
+        code=digest_of("tables"),
+    script:
+        "../workflow_scripts/tabulate_prompts.py"

@@ -1,0 +1,17 @@
+"""The prompts of every corpus that are most prone to trigger memorization, one table."""
+
+import pandas as pd
+
+from vidmem.logs import start_logging
+from vidmem.store import load_table
+from vidmem.tables import prompt_rows, save_exhibit
+
+
+def tabulate(inputs: list[str], corpora: list[str], rows: int, destination: str) -> None:
+    parts = [prompt_rows(name, load_table(path), rows) for name, path in zip(corpora, inputs, strict=True)]
+    save_exhibit(destination, pd.concat(parts, ignore_index=True))
+
+
+if "snakemake" in globals():
+    start_logging(snakemake.log[0], snakemake.scriptdir)
+    tabulate(snakemake.input, snakemake.params.corpora, snakemake.params.rows, snakemake.output[0])
