@@ -20,8 +20,8 @@ def plot_detection(inputs, params, output) -> None:
                 ("content", params.content["metric"], params.content), ("motion", "ofs_k", params.motion)
             )
         }  # fmt: skip
-        cases = {f"planted {case.copies}x, {case.data}": case for case in planted_cases(model.prompts, params.detection["planted"])
-                 if case.copies.endswith("+")}  # fmt: skip
+        planted = planted_cases(model.prompts, params.detection["planted"])
+        cases = {f"planted {case.copies}x, {case.data}": case for case in planted if case.copies.endswith("+")}
         cases |= {f"{kind} verdict": metric_case(table) for kind, table in verdicts.items()}
         values = model.first_step()
         for title, case in cases.items():

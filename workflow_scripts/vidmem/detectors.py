@@ -1,4 +1,4 @@
-"""Detectors for those who serve a model: the magnitudes of prompts known to be harmless, from which any rate has a threshold."""
+"""Detectors for those who serve a model: magnitudes of prompts known to be harmless, from which any rate has a threshold."""
 
 from __future__ import annotations
 
