@@ -55,6 +55,14 @@ def change(config, path, value):
         ("run", "../up", ["run", "of the form"]),
         ("models/reference-text/path", "damo-vilab/text-to-video-ms-1.7b", ["pinned revision"]),
         ("weights", {"sscd": {}}, ["weights"]),
+        ("curation", {"similarity": 0}, ["> 0", "curation.similarity"]),
+        ("curation", {"lists": [{"path": "a.csv"}]}, ["the key 'name'", "curation.lists.0"]),
+        ("curation", {"lists": [{"name": "a", "path": "a.csv"}, {"name": "a", "path": "b.csv"}]}, ["lists of different names"]),
+        ("curation", {"lists": [{"name": "corpus-a", "path": "a.csv"}]}, ["none of them corpus-"]),
+        ("curation", {"lists": [{"name": "a", "path": "a.csv", "columns": {"promt": "x"}}]}, ["did you mean 'prompt'"]),
+        ("models/reference-text/prompts", {"rank": "curated", "file": "a.csv"}, ["rank: curated", "give one of both"]),
+        ("models/reference-text/prompts", {"columns": {"prompt": "x"}}, ["a file that has these columns"]),
+        ("models/reference-text/prompts", {"rank": "copied"}, ["did you mean 'copies'"]),
     ],
 )
 def test_mistakes_are_named(config, schema, path, value, messages):

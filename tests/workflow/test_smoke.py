@@ -20,6 +20,10 @@ COLUMNS = {
         "motion_share", "motion_low", "motion_high", "motion_share_unfiltered", "mean_top_gsscd", "mean_top_ofs",
     ],
     "copies": ["model", "copies", "n", "content_share", "low", "high", "mean_own_gsscd"],
+    "prompts": [
+        "corpus", "rank", "combined", "prompt_id", "prompt", "source", "target", "cluster", "label", "label_source", "status",
+        "copies", "n_identical_captions", "n_near_captions", "n_near_duplicate_clips", "white_box",
+    ],
 }  # fmt: skip
 FIGURES = ["fig1_gallery_text", "fig2_motion_panel", "fig3_image_panel", "fig4_gallery_unconditional", "fig5_gallery_model",
            "fig6_score_distributions", "fig9_copies"]  # fmt: skip
@@ -65,6 +69,15 @@ def test_nothing_listed_is_lost(smoke):
     rows = pd.read_csv(smoke[0] / "results/smoke/tables/table2_memorization.csv")
     everyone = rows[(rows["model"] == "tiny-text") & (rows["kind"] == "all")].iloc[0]
     assert everyone["n_prompts"] == everyone["n_ok"] + everyone["n_failed"] == 9
+
+
+def test_curated_prompts_count_every_clip(smoke):
+    folder = smoke[0] / "results/smoke/prompts"
+    table = pd.read_parquet(folder / "curated-tiny.parquet")
+    lost = table[table["cluster_reason"] != ""]
+    assert set(lost["cluster_reason"].str.split(":").str[0]) <= {"missing", "skipped", "not a training clip"}
+    assert table.loc[table["cluster_reason"] == "", "n_near_duplicate_clips"].notna().all()
+    assert (folder / "curated-tiny.md").read_text().count("curated-tiny.parquet") >= 2
 
 
 def test_guidance_is_recorded_for_every_step_and_frame(smoke):

@@ -18,7 +18,6 @@ from scipy.sparse.csgraph import connected_components
 from scipy.stats import rankdata
 
 from .errors import VidmemError
-from .features import usable
 from .logs import LOGGER
 from .matching import REFERENCE_SPLITS
 from .prompts import prompts_of_corpus
@@ -31,6 +30,7 @@ COLUMNS = (
     "availability", "status", "reason", *SIGNALS, *(f"rank_{name}" for name in SIGNALS), "caption", "cluster_reason", "line",
 )  # fmt: skip
 NGRAM = 4  # characters, within words
+EDGES = 2**20  # pairs of clips in memory before they are joined
 BLOCK = 2048  # rows of a sparse product at once
 
 
@@ -76,7 +76,7 @@ def near_duplicate_clusters(
             part = vectors[first : first + batch]
             waiting.append(_edges(index, part, owners[seen : seen + len(part)], owners, similarity, len(nodes)))
             seen += len(part)
-        if sum(map(len, waiting)) > max(len(nodes), 2**20):
+        if sum(map(len, waiting)) > max(len(nodes), EDGES):
             labels, waiting = _joined(labels, waiting), []
     if seen != len(rows):
         raise VidmemError(f"{len(rows)} frames as in the index", seen, "near_duplicate_clusters", "build it again")
@@ -212,7 +212,8 @@ def _rare_part(vectors: csr_matrix, similarity: float) -> csr_matrix:
     squares = np.r_[0.0, np.cumsum(vectors.data**2)]
     before = np.repeat(squares[vectors.indptr[:-1]], np.diff(vectors.indptr))
     kept = squares[1:] - before >= similarity**2 - 1e-6
-    rare = csr_matrix((np.where(kept, vectors.data, 0), vectors.indices, vectors.indptr), shape=vectors.shape)
+    rare = vectors.copy()
+    rare.data[~kept] = 0
     rare.eliminate_zeros()
     return rare
 
@@ -228,7 +229,8 @@ def static_signals(clips: pd.DataFrame, clusters: pd.DataFrame, caption_similari
         cluster, cluster_reason and STATIC.
     """
     table = prompts_of_corpus(clips, SPLITS)
-    training = usable(clips, REFERENCE_SPLITS)["caption"]
+    # Also of clips whose file cannot be read here: training saw their captions all the same.
+    training = clips.loc[clips["split"].isin(REFERENCE_SPLITS), "caption"]
     said = table["status"] == "ok"
     groups = caption_groups(list(table["prompt"][said]), list(training), caption_similarity)
     for name in groups:
@@ -280,17 +282,18 @@ def curate(
 
 
 def append_lists(table: pd.DataFrame, lists: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Rows of further lists under those of a corpus; one that says what a caption says has its signals, too.
+    """Rows of further lists under those of a corpus; one that says what a caption says, normalised, has its signals, too.
 
     Args:
-        table: static signals, with the column source; lists: tables of load_prompt_list, with the column source.
+        table: static signals, best first, with the column source; lists: tables of load_prompt_list, with the column source.
     """
-    about = ["cluster", "cluster_reason", "caption", *STATIC]
-    known = table[table["status"] == "ok"].assign(text=table["prompt"].str.strip()).set_index("text")[about]
+    about = ["cluster", "cluster_reason", *STATIC]
+    said = table[(table["status"] == "ok") & ~table["caption"].duplicated()]  # of captions that say the same the first
+    known = said.set_index("caption")[about]
     parts = [table.assign(label="", label_source="", line=pd.array([pd.NA] * len(table), "Int64"))]
     for listed in lists:
-        found = known.reindex(listed["prompt"].str.strip()).reset_index(drop=True)
-        found[["cluster", "cluster_reason", "caption"]] = found[["cluster", "cluster_reason", "caption"]].fillna("")
+        found = known.reindex([normalise_caption(text) for text in listed["prompt"]]).reset_index(names="caption")
+        found[["cluster", "cluster_reason"]] = found[["cluster", "cluster_reason"]].fillna("")
         parts.append(pd.concat([listed.reset_index(drop=True), found], axis=1).assign(split=""))
     return pd.concat(parts, ignore_index=True).astype({"line": "Int64"})
 
