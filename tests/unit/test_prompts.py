@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vidmem import curation
+from vidmem import curation, prompt_lists
 from vidmem.curation import (
     add_white_box,
     append_lists,
@@ -66,6 +66,14 @@ def test_a_hostile_list_is_the_same_in_every_format(tmp_path, suffix):
     assert listed["prompt_id"].is_unique
     assert listed["prompt_id"].str.fullmatch(r"[a-z0-9-]{1,60}").all(), list(listed["prompt_id"])
     assert (listed["line"].diff().dropna() > 0).all()
+
+
+def test_a_long_list_is_read_in_parts(tmp_path, monkeypatch):
+    (tmp_path / "l.txt").write_text("a\n" * 7)
+    whole = load_prompt_list(tmp_path / "l.txt").table
+    monkeypatch.setattr(prompt_lists, "PART", 3)
+    pd.testing.assert_frame_equal(load_prompt_list(tmp_path / "l.txt").table, whole)
+    assert whole["prompt_id"].is_unique
 
 
 def test_a_text_file_is_a_prompt_a_line(tmp_path):
@@ -287,13 +295,13 @@ def test_clusters_are_the_components_of_all_pairs(footage, similarity, informati
 
 def test_clusters_are_the_same_however_the_frames_lie(footage, stream, monkeypatch):
     clips, rows, vectors = footage
-    wanted = near_duplicate_clusters(clips, build_index([vectors], 6), rows, [vectors], 0.93)
+    wanted = near_duplicate_clusters(clips, build_index([vectors], 6), rows, [vectors], 0.87)
     order = stream.permutation(len(rows))
     mixed, names = vectors[order], [rows[place] for place in order]
     cuts = [mixed[:11], mixed[11:11], mixed[11:60], mixed[60:]]
     # Fewer edges in memory at once than there are: labels are joined as they come.
     monkeypatch.setattr(curation, "EDGES", 1)
-    found = near_duplicate_clusters(clips.sample(frac=1, random_state=1), build_index(cuts, 6), names, cuts, 0.93, batch=5)
+    found = near_duplicate_clusters(clips.sample(frac=1, random_state=1), build_index(cuts, 6), names, cuts, 0.87, batch=5)
     found = found.set_index("clip_id").loc[wanted["clip_id"]].reset_index()
     pd.testing.assert_frame_equal(found, wanted)
 
@@ -308,6 +316,16 @@ def test_dark_clips_do_not_chain_others(stream):
     assert list(found["cluster"]) == ["a", "dark", "z"]
     assert list(found["cluster_reason"]) == ["", "information 0.70 below 1.5 bits", ""]
     assert found["n_near_duplicate_clips"].isna().tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize("factory", ["HNSW16", "SQfp16"])
+def test_an_approximate_index_joins_nothing_wrongly(footage, factory):
+    clips, rows, vectors = footage
+    exact = near_duplicate_clusters(clips, build_index([vectors], 6), rows, [vectors], 0.93)
+    found = near_duplicate_clusters(clips, build_index([vectors], 6, factory), rows, [vectors], 0.9305)
+    parts = pd.DataFrame({"found": found["cluster"], "exact": exact["cluster"]})
+    assert (parts.groupby("found")["exact"].nunique() == 1).all()
+    assert found["cluster"].nunique() < (found["cluster_reason"] == "").sum()
 
 
 def test_a_similarity_that_is_just_reached_counts():

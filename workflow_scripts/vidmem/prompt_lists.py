@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,6 +33,7 @@ AVAILABILITY = {
 """Whether the footage behind a target can still be had, and the words that lists use for it."""
 
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".bin", ".joblib", ".dill", ".npy", ".npz")
+PART = 2**16  # rows that are objects at once; a table takes a fraction of that
 LISTED = re.compile(r"""\[\s*(?:(?:'[^']*'|"[^"]*")\s*,?\s*)*\]""")
 
 Rows = Iterator[tuple[int, Mapping[str, object]]]
@@ -109,14 +111,15 @@ def load_prompt_list(
     names, rows = _reader_of(path)(path)
     layout = _choose_layout(names, dict(columns or {}), path)
     given = {"label_source": source or layout.source or path.name, "licence": licence or layout.licence}
-    found, repeats = [], Counter()
-    for line, row in rows([column for column in layout.columns.values() if column in names]):
-        cells = _cells(row, layout, f"{path}, line {line}")
-        found.append(_prompt_row(cells, layout, given | {"label": label or layout.label}, repeats, f"{path}, line {line}"))
-        found[-1]["line"] = line
-    if not found:
+    given["label"] = label or layout.label
+    found, repeats = rows([column for column in layout.columns.values() if column in names]), Counter()
+    made = (_prompt_row(line, row, layout, given, repeats, f"{path}, line {line}") for line, row in found)
+    tables = []
+    while part := list(islice(made, PART)):
+        tables.append(pd.DataFrame(part, columns=COLUMNS))
+    if not tables:
         raise VidmemError("at least one prompt", "none", str(path))
-    return PromptList(layout, pd.DataFrame(found, columns=COLUMNS))
+    return PromptList(layout, pd.concat(tables, ignore_index=True))
 
 
 def _choose_layout(names: list[str], columns: dict[str, str], path: Path) -> Layout:
@@ -165,7 +168,10 @@ def _text(value: object, where: str) -> str:
     return text
 
 
-def _prompt_row(cells: dict[str, str], layout: Layout, given: dict[str, str], repeats: Counter, where: str) -> dict:
+def _prompt_row(
+    line: int, row: Mapping[str, object], layout: Layout, given: dict[str, str], repeats: Counter, where: str
+) -> dict:
+    cells = _cells(row, layout, where)
     word = cells["availability"].strip().lower()
     state = next((name for name, words in AVAILABILITY.items() if word in words), None)
     if state is None:
@@ -183,6 +189,7 @@ def _prompt_row(cells: dict[str, str], layout: Layout, given: dict[str, str], re
         "availability": state,
         "status": status,
         "reason": reason,
+        "line": line,
     }
 
 
