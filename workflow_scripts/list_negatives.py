@@ -15,7 +15,7 @@ def list_negatives(clips: list[str], negatives: dict, seed: int, destination: Pa
     elif Path(file).suffix in (".yaml", ".yml"):
         texts = prompts_of_grammar(file, count, seed)
     else:
-        texts = list(load_prompt_list(file)["prompt"])[: count or None]
+        texts = list(load_prompt_list(file).table["prompt"])[: count or None]
     table = negative_prompts(texts, load_tables(clips)["caption"])
     LOGGER.info("%d negative prompts: %s", len(table), table["status"].value_counts().to_dict())
     save_table(destination, table)
