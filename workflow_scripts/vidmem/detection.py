@@ -275,7 +275,8 @@ def not_defined_row(model: str, reason: str) -> dict:
 
 
 def as_table(rows: list[dict]) -> pd.DataFrame:
-    """Rows as a table of COLUMNS; text columns without value are '', numbers NaN."""
-    table = pd.DataFrame(rows, columns=COLUMNS)
+    """Rows as a table of COLUMNS; text without a value is '', a number without one NaN."""
+    # Numbers of generations as text, too: a row without any would make all of them fractions.
     text = ["steps", "generations", "truth", "data", "copies", "status", "reason"]
-    return table.assign(**{name: table[name].map(lambda value: "" if pd.isna(value) else str(value)) for name in text})
+    rows = [row | {name: str(row.get(name, "")) for name in text} for row in rows]
+    return pd.DataFrame(rows, columns=COLUMNS)

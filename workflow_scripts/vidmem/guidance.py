@@ -110,6 +110,7 @@ class GuidanceRecorder:
         reduce: what is kept of a step.
         on_step: called after every step with its number and its quantities; may raise StopGeneration.
         patience: calls without any guidance after which the generation is stopped; 0 for never.
+        most: steps to record; 0 for all. Further calls cost nothing.
 
     Attributes:
         steps: one dictionary a denoising step: quantity -> float tensor [samples, frames] (motion: frames - 1).
@@ -123,9 +124,10 @@ class GuidanceRecorder:
         reduce: Reducer = guidance_magnitudes,
         on_step: Callable[[int, dict[str, torch.Tensor]], None] | None = None,
         patience: int = 0,
+        most: int = 0,
     ):
         self.denoiser, self.samples, self.reduce, self.on_step = denoiser, samples, reduce, on_step
-        self.patience = patience
+        self.patience, self.most = patience, most
         self.steps: list[dict[str, torch.Tensor]] = []
         self.calls = 0
         self._waiting: tuple[torch.Tensor, torch.Tensor] | None = None
@@ -139,6 +141,8 @@ class GuidanceRecorder:
 
     def _record(self, module: torch.nn.Module, given: tuple, named: dict, output) -> None:
         self.calls += 1
+        if self.most and len(self.steps) >= self.most:
+            return
         latents, prediction = denoiser_input(given, named), denoiser_output(output)
         if len(prediction) == 2 * self.samples:
             unconditional, conditional = prediction.chunk(2)

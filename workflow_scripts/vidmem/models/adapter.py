@@ -88,7 +88,7 @@ class PipelineAdapter:
         self.pipeline = load_pipeline(spec).to(device)
         self.pipeline.set_progress_bar_config(disable=True)
         self.accepted = set(signature(type(self.pipeline).__call__).parameters)
-        self.denoiser = self._find_denoiser()
+        self.denoiser = find_denoiser(self.pipeline)
         self.batch, self._warned = spec.batch, False
 
     @property
@@ -187,7 +187,7 @@ class PipelineAdapter:
     def _first_step(self, part: list[Request], reduce: Reducer) -> dict[str, torch.Tensor]:
         recorder = GuidanceRecorder(self.denoiser, len(part), reduce, _stop, patience=2)
         with recorder, torch.inference_mode():
-            stopped(self.pipeline, self._arguments(part))
+            stopped(self.pipeline, (), self._arguments(part))
         return recorder.steps[0] if recorder.steps else {}
 
     def _two_calls(self, part: list[Request], reduce: Reducer) -> dict[str, torch.Tensor]:
@@ -197,18 +197,12 @@ class PipelineAdapter:
             handle = self.denoiser.register_forward_hook(partial(_keep_and_stop, seen), with_kwargs=True)
             try:
                 with torch.inference_mode():
-                    stopped(self.pipeline, self._arguments(requests))
+                    stopped(self.pipeline, (), self._arguments(requests))
             finally:
                 handle.remove()
         (given, named, latents, conditional), (*_, unconditional) = seen
         branches = by_frame(self.denoiser, given, named, latents, unconditional, conditional)
         return {} if branches is None else reduce(branches)
-
-    def _find_denoiser(self) -> torch.nn.Module:
-        for name in ("unet", "transformer"):
-            if getattr(self.pipeline, name, None) is not None:
-                return getattr(self.pipeline, name)
-        raise VidmemError("a pipeline with a unet or transformer", type(self.pipeline).__name__, "models.pipeline")
 
     def _arguments(self, part: list[Request]) -> dict:
         spec = self.spec
@@ -227,6 +221,14 @@ class PipelineAdapter:
         return {name: value for name, value in offered.items() if name in self.accepted and value is not None}
 
 
+def find_denoiser(pipeline) -> torch.nn.Module:
+    """U-Net or transformer of a pipeline."""
+    for name in ("unet", "transformer"):
+        if getattr(pipeline, name, None) is not None:
+            return getattr(pipeline, name)
+    raise VidmemError("a pipeline with a unet or transformer", type(pipeline).__name__, "models.pipeline")
+
+
 def adapter_of(settings: dict, batch: int, seed: int, device: str) -> PipelineAdapter:
     """Adapter of a model's keys in the configuration, of those that decide its samples."""
     known = {key: value for key, value in settings.items() if key not in ("samples", "fps")}
@@ -242,10 +244,10 @@ def _keep_and_stop(seen: list, module: torch.nn.Module, given: tuple, named: dic
     raise StopGeneration
 
 
-def stopped(pipeline, arguments: dict):
+def stopped(pipeline, args: Sequence, kwargs: dict):
     """Output of a pipeline's call, or None if a hook ended it with StopGeneration; its offloading is then put in order."""
     try:
-        return pipeline(**arguments)
+        return pipeline(*args, **kwargs)
     except StopGeneration:
         pipeline.maybe_free_model_hooks()
         return None
