@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from vidmem import statistics
 from vidmem.errors import VidmemError
@@ -77,3 +78,54 @@ def test_rates_that_are_none(rate):
 def test_scores_that_are_not_numbers():
     with pytest.raises(VidmemError, match="1 that are not"):
         statistics.threshold_at(np.array([0.1, np.nan]), 0.1)
+
+
+TRIALS = 1000
+SIDES = [(20, 40, 0.0), (30, 60, 1.2), (40, 80, 2.5), (100, 200, 2.5), (12, 12, 1.2)]
+
+
+def covered_areas(positives, negatives, distance):
+    """Share of simulated intervals that hold the true area, which is that of two normal laws.
+
+    Three scores a target, correlated by one half.
+    """
+    stream = np.random.default_rng(7)
+    truth = norm.cdf(distance / np.sqrt(2))
+    targets, covered = np.repeat(np.arange(positives), 3), 0
+    for trial in range(TRIALS):
+        ours = distance + np.sqrt(0.5) * (stream.normal(size=positives)[targets] + stream.normal(size=3 * positives))
+        theirs = stream.normal(size=negatives)
+        interval = statistics.auc_interval(ours, theirs, targets, np.arange(negatives), trial, draws=100)
+        covered += interval.low <= truth <= interval.high
+    return covered / TRIALS
+
+
+@pytest.mark.parametrize("positives, negatives, distance", SIDES)
+def test_the_bootstrap_of_the_auc_covers_its_level(positives, negatives, distance):
+    assert 0.93 <= covered_areas(positives, negatives, distance) <= 0.97
+
+
+def test_where_the_bootstrap_of_the_auc_covers_less():
+    """An area near one that rests on few negatives: the docs say so, and this says how much."""
+    assert 0.86 <= covered_areas(200, 20, 2.5) <= 0.93
+
+
+def covered_shares(method, share, total, trials=20000):
+    """Share of simulated intervals that hold the true share."""
+    found = np.random.default_rng(3).binomial(total, share, size=trials)
+    ends = np.array([statistics.share_interval(count, total, 0.95, method)[1:] for count in range(total + 1)])
+    share = np.broadcast_to(share, trials)
+    return float(((ends[found, 0] <= share) & (share <= ends[found, 1])).mean())
+
+
+@pytest.mark.parametrize("total", [18, 87, 300])
+def test_intervals_of_shares_cover_their_level(total):
+    anywhere = np.random.default_rng(5).uniform(size=20000)
+    assert 0.93 <= covered_shares("wilson", anywhere, total) <= 0.97
+    for share in (0.01, 0.05, 0.1, 0.3, 0.5, 0.8, 0.99):
+        assert covered_shares("exact", share, total) >= 0.95
+
+
+@pytest.mark.parametrize("share, total", [(0.1, 100), (0.25, 87), (0.5, 40), (0.7, 200), (0.05, 300)])
+def test_wilson_covers_its_level_at_one_share(share, total):
+    assert 0.93 <= covered_shares("wilson", share, total) <= 0.97

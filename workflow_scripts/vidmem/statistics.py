@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 from .errors import VidmemError
 from .seeding import random_stream
@@ -68,7 +68,12 @@ def auc_interval(
     draws: int = 500,
     level: float = 0.95,
 ) -> Interval:
-    """AUC with a percentile bootstrap interval that draws whole clusters.
+    """AUC with an interval from a bootstrap that draws whole clusters.
+
+    The interval is Student's of log(A / (1 - A)), with the bootstrap's standard error and the degrees of freedom of
+    Welch and Satterthwaite for the two classes. Percentiles cover too little: 79 to 94 % of 95 in simulations of 12 to
+    100 clusters, as the AUC is skewed near its ends and few clusters vary too little. These cover 93 to 97 %, but less where
+    an AUC near 1 rests on few clusters of one class (89 % at 0.96 with 20 negatives against 200 positive targets).
 
     Args:
         positive, negative: scores, float [n].
@@ -83,14 +88,40 @@ def auc_interval(
         return Interval(value, np.nan, np.nan)
     stream = random_stream("auc", seed, len(positive), len(negative))
     sides = [_ClusteredScores(*side) for side in ((positive, positive_clusters), (negative, negative_clusters))]
-    samples = [auc(sides[0].draw(stream), sides[1].draw(stream)) for _ in range(draws)]
-    low, high = np.nanquantile(samples, [(1 - level) / 2, (1 + level) / 2])
-    if low == high:
+    drawn = np.nanvar(_drawn_areas(*sides, stream, draws), axis=1, ddof=1)
+    if drawn[0] < 1e-24 or value in (0.0, 1.0):
         # All draws agree where one class is wholly above the other; few scores still prove little: Wilson's interval
         # of as many successes (or failures) as the smaller class has clusters.
         count = min(side.count for side in sides)
         return Interval(value, *share_interval(round(value * count), count, level)[1:])
-    return Interval(value, float(low), float(high))
+    parts = sum(part**2 / max(1, side.count - 1) for part, side in zip(drawn[1:], sides))
+    freedom = max(1.0, drawn[1:].sum() ** 2 / parts) if parts > 0 else np.inf
+    reach = stats.t.ppf((1 + level) / 2, freedom) * np.sqrt(drawn[0]) / (value * (1 - value))
+    return Interval(value, *(float(special.expit(special.logit(value) + end)) for end in (-reach, reach)))
+
+
+DRAWN = 2**21  # weights in memory at once
+
+
+def _drawn_areas(positive: _ClusteredScores, negative: _ClusteredScores, stream: np.random.Generator, draws: int) -> np.ndarray:
+    """AUC of bootstrap samples, from one sorting of the scores; NaN where a sample lacks a class.
+
+    Returns:
+        float [3, draws]: both classes drawn, only the positives, only the negatives.
+    """
+    order = np.argsort(negative.scores, kind="stable")
+    lower, upper = (np.searchsorted(negative.scores[order], positive.scores, side) for side in ("left", "right"))
+    block, areas = max(1, DRAWN // (len(positive.scores) + len(negative.scores))), []
+    for first in range(0, draws, block):
+        count = min(block, draws - first)
+        ours, theirs = positive.draw_weights(stream, count), negative.draw_weights(stream, count)[:, order]
+        below = np.concatenate([np.zeros((count, 1)), np.cumsum(theirs, axis=1)], axis=1)
+        won, alone = (below[:, lower] + below[:, upper]) / 2, (lower + upper) / 2
+        sums = np.stack([(ours * won).sum(axis=1), ours @ alone, won.sum(axis=1)])
+        mass, other = ours.sum(axis=1), theirs.sum(axis=1)
+        total = np.stack([mass * other, mass * len(order), len(lower) * other])
+        areas.append(np.divide(sums, total, out=np.full(sums.shape, np.nan), where=total > 0))
+    return np.concatenate(areas, axis=1)
 
 
 def auc_gain_interval(
@@ -174,8 +205,12 @@ class _ClusteredScores:
         self.count, self.members = len(names), members.reshape(len(self.scores), -1)
 
     def draw(self, stream: np.random.Generator) -> np.ndarray:
-        times = np.bincount(stream.integers(self.count, size=self.count), minlength=self.count)
-        return np.repeat(self.scores, times[self.members].prod(axis=1))
+        return np.repeat(self.scores, self.draw_weights(stream, 1)[0])
+
+    def draw_weights(self, stream: np.random.Generator, draws: int) -> np.ndarray:
+        """How often each score is in each of some bootstrap samples: int [draws, n]."""
+        times = stream.multinomial(self.count, np.full(self.count, 1 / self.count), size=draws)
+        return times[:, self.members].prod(axis=2)
 
 
 def threshold_at(negatives: np.ndarray, rate: float) -> float:
