@@ -7,7 +7,7 @@ import pandas as pd
 from vidmem import matching
 from vidmem.features import check_same_preset, load_features
 from vidmem.logs import LOGGER, start_logging
-from vidmem.search import search_clips, search_index
+from vidmem.search import search_index
 from vidmem.store import load_table, save_table
 
 
@@ -16,24 +16,23 @@ def search_content(inputs, search: dict, metric: str, threads: int, destination:
     references = load_features(inputs.clips, inputs.arrays, inputs.rows)
     preset = check_same_preset(queries, references)
     names = matching.query_clips(queries.clips)
-    vectors, counts = queries.select(names)
+    clips = matching.reference_clips(references)
     if inputs.index:
         import faiss
 
+        vectors, counts = queries.select(names)
         faiss.omp_set_num_threads(threads)
         # A clip can fill at most as many places of an answer as it has frames: so many more are asked for.
         wanted = search["top_k"] * int(references.rows.groupby("clip_id").size().max() if len(references.rows) else 1)
         answer, table = search_index(faiss.read_index(inputs.index[0]), vectors, wanted), load_table(inputs.index[1])
         candidates, method = matching.index_candidates(counts, answer, table, search["top_k"]), f"index {search['index']}"
     else:
-        clips = matching.reference_clips(references)
-        answer = search_clips(vectors, counts, matching.clip_blocks(references, clips, search["block"]), search["top_k"])
-        candidates, method = [[clips[row] for row in rows if row >= 0] for rows in answer.rows], "exact"
+        candidates = matching.nearest_clips(queries, names, references, clips, search["top_k"], search["block"])
+        method = "exact"
     matches = matching.content_matches(queries, references, names, candidates, method, preset)
     if metric == "vsscd":
-        matches = pd.concat(
-            [matches, matching.aligned_matches(queries, references, search["top_k"], preset)], ignore_index=True
-        )
+        aligned = matching.aligned_matches(queries, references, search["top_k"], preset, names, clips)
+        matches = pd.concat([matches, aligned], ignore_index=True)
     LOGGER.info("%d clips looked up among %d reference frames (%s)", len(names), len(references.rows), method)
     save_table(destination, matches)
 

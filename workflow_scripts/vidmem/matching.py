@@ -11,7 +11,7 @@ from .content import best_aligned, gsscd
 from .features import ClipFeatures, motion_features, usable
 from .motion import NaturalMotionFilter
 from .motion_search import MotionBlock, MotionMatch, motion_block, why_natural
-from .search import TopK, search_aligned
+from .search import TopK, search_aligned, search_clips
 
 REFERENCE_SPLITS = ("member", "image")
 COLUMNS = ["query", "reference", "query_frame", "reference_frame", "score", "rank", "search", "kind", "natural", "preset"]
@@ -64,6 +64,19 @@ def clip_blocks(features: ClipFeatures, clip_ids: Sequence[str], rows: int) -> I
         yield features.select(waiting)
 
 
+def nearest_clips(
+    queries: ClipFeatures, names: Sequence[str], references: ClipFeatures, theirs: Sequence[str], top: int, block: int
+) -> list[list[str]]:
+    """Best reference clips of some query clips by GSSCD, by an exact scan, best first.
+
+    Args:
+        names: query clips; theirs: reference clips; block: reference rows in memory at once.
+    """
+    vectors, counts = queries.select(names)
+    answer = search_clips(vectors, counts, clip_blocks(references, theirs, block), top)
+    return [[theirs[row] for row in rows if row >= 0] for rows in answer.rows]
+
+
 def index_candidates(counts: np.ndarray, answer: TopK, references: pd.DataFrame, top: int) -> list[list[str]]:
     """Reference clips of an index's answer to frames: for every query clip the best ones, best first.
 
@@ -99,9 +112,14 @@ def content_matches(
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def aligned_matches(queries: ClipFeatures, references: ClipFeatures, top: int, preset: str) -> pd.DataFrame:
-    """Best matches of every query clip by VSSCD, with the aligned frames that are most alike."""
-    names, theirs = query_clips(queries.clips), reference_clips(references)
+def aligned_matches(
+    queries: ClipFeatures, references: ClipFeatures, top: int, preset: str, names: Sequence[str], theirs: Sequence[str]
+) -> pd.DataFrame:
+    """Best matches of query clips by VSSCD, with the aligned frames that are most alike.
+
+    Args:
+        names: query clips; theirs: reference clips.
+    """
     clips, others = ([features.of(name) for name in chosen] for features, chosen in ((queries, names), (references, theirs)))
     answer = search_aligned(clips, others, top)
     rows = []
@@ -126,11 +144,13 @@ def block_of(features: ClipFeatures, clip_ids: Sequence[str], motion: dict) -> M
     return motion_block(clip_ids, counts, flows, measured, motion["k"], motion["cosine"], filter_of(motion))
 
 
-def motion_blocks(features: ClipFeatures, motion: dict, pairs: int = 2048) -> Iterator[MotionBlock]:
-    """Flows of the references, clip by clip, about so many frame pairs at a time."""
+def motion_blocks(
+    features: ClipFeatures, motion: dict, pairs: int = 2048, clip_ids: Sequence[str] | None = None
+) -> Iterator[MotionBlock]:
+    """Flows of the references, or of some clips, clip by clip, about so many frame pairs at a time."""
     waiting: list[str] = []
     size = 0
-    for clip_id in usable(features.clips, REFERENCE_SPLITS)["clip_id"]:
+    for clip_id in usable(features.clips, REFERENCE_SPLITS)["clip_id"] if clip_ids is None else clip_ids:
         _, first, last = features.spans.get(clip_id, (0, 0, 0))
         waiting.append(clip_id)
         size += last - first

@@ -1,0 +1,33 @@
+"""Scores of clips whose true match is not in the corpus, and of copies that are, and the thresholds they support."""
+
+from pathlib import Path
+
+from vidmem.calibration import Footage, calibration_scores, choose_thresholds
+from vidmem.features import check_same_preset, load_features
+from vidmem.logs import LOGGER, start_logging
+from vidmem.store import save_json, save_table
+
+
+def calibrate(inputs, calibration: dict, search: dict, motion: dict, seed: int, scores: Path, thresholds: Path) -> None:
+    half = len(inputs.clips) // 2  # corpus shards first, controls after them
+    corpus, controls = (
+        Footage(
+            load_features(inputs.clips[part], inputs.descriptors[part], inputs.rows[part]),
+            load_features(inputs.clips[part], inputs.flows[part], inputs.pairs[part]),
+        )
+        for part in (slice(0, half), slice(half, None))
+    )
+    check_same_preset(corpus.descriptors, controls.descriptors)
+    check_same_preset(corpus.flows, controls.flows)
+    table = calibration_scores(corpus, controls, calibration, search, motion, seed)
+    chosen = choose_thresholds(table, calibration["false_positive_rate"])
+    for metric, choice in chosen.items():
+        LOGGER.info("%s: %s negatives of %s, threshold %s", metric, choice["n_negative"], choice["needs"], choice["threshold"])
+    save_table(scores, table)
+    save_json(thresholds, chosen)
+
+
+if "snakemake" in globals():
+    start_logging(snakemake.log[0], snakemake.scriptdir)
+    named = {name: snakemake.params[name] for name in ("calibration", "search", "motion", "seed")}
+    calibrate(snakemake.input, **named, scores=Path(snakemake.output.scores), thresholds=Path(snakemake.output.thresholds))

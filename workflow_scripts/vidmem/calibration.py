@@ -1,0 +1,305 @@
+"""Calibration: scores of clips whose true match is known not to be there, as the audit's search makes them.
+
+A score of the audit is a maximum over all references, so that a threshold is chosen on maxima, not on pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from . import matching
+from .errors import VidmemError
+from .features import ClipFeatures, usable
+from .motion_search import search_motion
+from .scores import UNDEFINED
+from .seeding import seed_of
+from .statistics import negatives_needed, threshold_at
+from .validation import expected_answers
+
+COLUMNS = [
+    "metric", "preset", "normalisation", "kind", "control", "clip_id", "source", "cluster", "match", "value", "left_out",
+]  # fmt: skip
+METRICS = ("gsscd", "vsscd", "ofs_k")
+NORMALISATIONS = ("raw", "normalised")
+NEGATIVES = ("held-out", "leave-one-out")
+FLOOR = -1.0  # a score that never fires, as in the validation pairs
+DEPTH = 256  # best references kept of each query: more near-duplicates than that leave no score
+QUERY_CLIPS = 256  # bounds the memory of a block of queries
+
+
+class Footage(NamedTuple):
+    """Descriptors and flows of one set of clips."""
+
+    descriptors: ClipFeatures
+    flows: ClipFeatures
+
+
+def nearest(
+    queries: Footage, names: Sequence[str], corpus: Footage, theirs: Sequence[str], search: dict, motion: dict
+) -> dict[str, pd.DataFrame]:
+    """Best references of some clips by every metric, as the audit searches them.
+
+    Args:
+        queries: the set of the clips `names`.
+        corpus: the set of the references `theirs`.
+        search: block; motion: k, cosine, pairing, filter.
+
+    Returns:
+        metric -> table of matches.
+    """
+    frames, vectors = queries.descriptors, corpus.descriptors
+    found = matching.nearest_clips(frames, names, vectors, theirs, DEPTH, search["block"])
+    preset = vectors.provenance
+    return {
+        "gsscd": matching.content_matches(frames, vectors, names, found, "exact", preset),
+        "vsscd": matching.aligned_matches(frames, vectors, DEPTH, preset, names, theirs),
+        "ofs_k": _nearest_motion(queries.flows, names, corpus.flows, theirs, motion),
+    }
+
+
+def _nearest_motion(queries: ClipFeatures, names, corpus: ClipFeatures, theirs, motion: dict) -> pd.DataFrame:
+    tables, sides = [], [motion["filter"]["sides"]]
+    for first in range(0, len(names), QUERY_CLIPS):
+        block = matching.block_of(queries, names[first : first + QUERY_CLIPS], motion)
+        stream = matching.motion_blocks(corpus, motion, clip_ids=theirs)
+        found = search_motion(block, stream, motion["k"], motion["pairing"], sides, DEPTH)[0]
+        tables.append(matching.motion_matches(block, found, "motion", "exact", corpus.provenance))
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=matching.COLUMNS)
+
+
+def same_scene(matches: pd.DataFrame, names: Sequence[str], duplicate: float) -> dict[str, set[str]]:
+    """Of every clip the clips that show its scene: itself and its near-duplicates.
+
+    Args:
+        matches: of the metric 'vsscd', clips looked up among the references or among themselves.
+        duplicate: mean similarity of frames at equal times from which two clips are near-duplicates.
+    """
+    scenes = {name: {name} for name in names}
+    for query, reference in matches.loc[matches["score"] >= duplicate, ["query", "reference"]].itertuples(index=False):
+        scenes[query].add(reference)
+    return scenes
+
+
+def scene_names(scenes: Mapping[str, set[str]]) -> dict[str, str]:
+    """Name of every clip's scene: the first clip id of those joined by near-duplicates of near-duplicates."""
+    name = {clip_id: clip_id for clips in scenes.values() for clip_id in clips}
+
+    def root(clip_id: str) -> str:
+        while name[clip_id] != clip_id:
+            clip_id = name[clip_id]
+        return clip_id
+
+    for clips in scenes.values():
+        roots = sorted({root(clip_id) for clip_id in clips})
+        name.update(dict.fromkeys(roots, roots[0]))
+    return {clip_id: root(clip_id) for clip_id in scenes}
+
+
+def choose_background(scenes: Mapping[str, str], share: float, seed: int) -> list[str]:
+    """Clips of a share of the scenes, whole, whatever their order.
+
+    Args:
+        scenes: clip -> scene of the held-out clips.
+    """
+    ranked = sorted(set(scenes.values()), key=lambda scene: (seed_of("background", seed, scene), scene))
+    chosen = set(ranked[: round(share * len(ranked))])
+    return sorted(clip_id for clip_id, scene in scenes.items() if scene in chosen)
+
+
+def choose_negatives(clip_ids: Sequence[str], count: int, seed: int) -> list[str]:
+    """At most so many of the references, a seeded sample that does not depend on their order."""
+    ranked = sorted(clip_ids, key=lambda clip_id: (seed_of("negatives", seed, clip_id), clip_id))
+    return sorted(ranked[:count])
+
+
+def best_elsewhere(matches: pd.DataFrame, names: Sequence[str], scenes: Mapping[str, set[str]]) -> pd.DataFrame:
+    """Best match of every clip outside its scene: the largest score it can reach by a false alarm.
+
+    Args:
+        matches: clips looked up among the references.
+        scenes: of each clip those that are left out.
+
+    Returns:
+        clip_id, match, value (FLOOR where no window may carry a verdict, NaN where no score is defined), left_out (references).
+    """
+    inside = np.array([reference in scenes[query] for query, reference in zip(matches["query"], matches["reference"])], bool)
+    elsewhere = matches[~inside & matches["score"].notna().to_numpy()]
+    best = elsewhere.sort_values(["score", "reference"], ascending=[False, True]).drop_duplicates("query").set_index("query")
+    silent = _never_fire(matches)
+    left_out = matches[inside].groupby("query").size()
+    return pd.DataFrame(
+        {
+            "clip_id": list(names),
+            "match": [best["reference"].get(name, "") for name in names],
+            "value": [float(best["score"].get(name, FLOOR if name in silent else np.nan)) for name in names],
+            "left_out": [int(left_out.get(name, 0)) for name in names],
+        }
+    )
+
+
+def _never_fire(matches: pd.DataFrame) -> set[str]:
+    """Queries whose windows are all natural: they have a score, and it never fires."""
+    return set(matches.loc[(matches["natural"] != "") & ~matches["natural"].isin(UNDEFINED), "query"])
+
+
+def known_answers(plan: pd.DataFrame, metric: str, scenes: Mapping[str, set[str]]) -> pd.DataFrame:
+    """Controls a metric must find: control, clip_id, target (the clip to be found).
+
+    Controls of clips that are no reference are left out: there is nothing to find.
+
+    Args:
+        plan: clip table of the controls; scenes: of every reference.
+    """
+    rows = [(row.control, row.clip_id, row.origin) for row in plan.itertuples()]
+    rows += [(f"picture-of-{row.control}", row.clip_id, row.picture) for row in plan.itertuples() if row.control == "motion-twin"]
+    fires = [name for name, answer in expected_answers(metric).items() if answer]
+    kept = [row for row in rows if row[0] in fires and row[2] in scenes]
+    return pd.DataFrame(sorted(kept), columns=["control", "clip_id", "target"])
+
+
+def right_answers(matches: pd.DataFrame, answers: pd.DataFrame, scenes: Mapping[str, set[str]]) -> pd.DataFrame:
+    """Score of every control whose best match is its target, or a near-duplicate of it; FLOOR for a wrong one.
+
+    Args:
+        matches: controls looked up among the references; answers: of known_answers.
+    """
+    best = matches[matches["rank"] == 1].set_index("query")
+    undefined = set(best.index[best["natural"].isin(UNDEFINED)])
+    match = [best["reference"].get(clip_id, "") for clip_id in answers["clip_id"]]
+    values = [
+        np.nan if clip_id in undefined else float(best.loc[clip_id, "score"]) if found in scenes[target] else FLOOR
+        for clip_id, target, found in zip(answers["clip_id"], answers["target"], match)
+    ]
+    return answers.assign(match=match, value=values, left_out=0)
+
+
+def background_level(matches: pd.DataFrame, top: int) -> pd.Series:
+    """Mean of the `top` best scores of every query among the background clips; clips without any are not in it."""
+    ranked = matches[matches["score"].notna()].sort_values("score", ascending=False)
+    return ranked.groupby("query")["score"].apply(lambda scores: float(scores.head(top).mean())).astype(float)
+
+
+def normalise(scores: pd.DataFrame, level: pd.Series, beta: float) -> pd.DataFrame:
+    """Scores less beta times the background level of their clip, next to the raw ones.
+
+    A score that never fires keeps the lowest value there is; without a background no normalised score is defined.
+    """
+    shift = scores["clip_id"].map(level).astype(float)
+    values = scores["value"] - beta * shift
+    values = values.where(scores["value"] > FLOOR, FLOOR - beta).where(scores["value"].notna() & (len(level) > 0))
+    return pd.concat(
+        [scores.assign(normalisation="raw"), scores.assign(normalisation="normalised", value=values)], ignore_index=True
+    )
+
+
+def calibration_scores(
+    corpus: Footage, controls: Footage, calibration: dict, search: dict, motion: dict, seed: int
+) -> pd.DataFrame:
+    """Scores of the negatives and the positives of one corpus, raw and normalised.
+
+    Args:
+        corpus, controls: features of the corpus and of its controls.
+        calibration, search, motion: of the configuration.
+
+    Returns:
+        COLUMNS; kind is 'held-out', 'leave-one-out' or 'positive'. The clips of the background are in no kind.
+    """
+    clips = usable(corpus.descriptors.clips).set_index("clip_id")
+    references = matching.reference_clips(corpus.descriptors)
+    held = sorted(set(matching.query_clips(corpus.descriptors.clips)) & set(corpus.descriptors.spans))
+    among = matching.aligned_matches(corpus.descriptors, corpus.descriptors, DEPTH, "", held, held)
+    held_scenes = scene_names(same_scene(among, held, calibration["duplicate"]))
+    background = choose_background(held_scenes, calibration["background"], seed)
+    asked = {
+        "held-out": sorted(set(held) - set(background)),
+        "leave-one-out": choose_negatives(references, calibration["negatives"], seed),
+    }
+    plan = usable(controls.descriptors.clips)
+    targets = (set(plan["origin"]) | set(plan["picture"])) & set(references)
+    looked_up = sorted({*asked["held-out"], *asked["leave-one-out"], *targets})
+    found = nearest(corpus, looked_up, corpus, references, search, motion)
+    scenes = same_scene(found["vsscd"], looked_up, calibration["duplicate"])
+    named = held_scenes | scene_names({name: scenes[name] for name in looked_up if name not in held_scenes})
+    copies = nearest(controls, sorted(plan["clip_id"]), corpus, references, search, motion)
+    levels = _background_levels(corpus, controls, looked_up, plan, background, calibration["top"], search, motion)
+    tables = []
+    for metric in METRICS:
+        known = {name: scenes[name] for name in targets}
+        parts = [best_elsewhere(found[metric][found[metric]["query"].isin(names)], names, scenes).assign(kind=kind, control="")
+                 for kind, names in asked.items()]  # fmt: skip
+        parts += [right_answers(copies[metric], known_answers(plan, metric, known), known).assign(kind="positive")]
+        rows = pd.concat([part.assign(target=part.get("target", part["clip_id"])) for part in parts], ignore_index=True)
+        rows = rows.assign(source=rows["target"].map(clips["source"]), cluster=rows["target"].map(named), metric=metric)
+        preset = (corpus.flows if metric == "ofs_k" else corpus.descriptors).provenance
+        tables.append(normalise(rows.assign(preset=preset), levels[metric], calibration["beta"]))
+    return pd.concat(tables, ignore_index=True)[COLUMNS].astype({"value": float, "left_out": int})
+
+
+def _background_levels(corpus, controls, names, plan, background, top: int, search: dict, motion: dict) -> dict[str, pd.Series]:
+    ours = nearest(corpus, names, corpus, background, search, motion)
+    theirs = nearest(controls, sorted(plan["clip_id"]), corpus, background, search, motion)
+    return {metric: pd.concat([background_level(side[metric], top) for side in (ours, theirs)]) for metric in METRICS}
+
+
+def choose_thresholds(scores: pd.DataFrame, rate: float) -> dict[str, dict]:
+    """Threshold of every metric at a stated false-positive rate, on all negatives of a corpus.
+
+    Args:
+        scores: of calibration_scores; the raw ones count, as the audit does not normalise.
+
+    Returns:
+        metric -> threshold (None where the negatives are too few for the rate), rate, n_negative, needs.
+    """
+    chosen = {}
+    for metric in METRICS:
+        values = negatives_of(scores, metric)
+        enough = len(values) >= negatives_needed(rate)
+        threshold = threshold_at(values, rate) if enough else None
+        chosen[metric] = {
+            "threshold": threshold, "rate": rate, "n_negative": len(values), "needs": negatives_needed(rate),
+        }  # fmt: skip
+    return chosen
+
+
+def negatives_of(scores: pd.DataFrame, metric: str, normalisation: str = "raw", kinds: Sequence[str] = NEGATIVES) -> np.ndarray:
+    """Defined scores of the negatives: float [n]."""
+    of_metric = (scores["metric"] == metric) & (scores["normalisation"] == normalisation)
+    return scores.loc[of_metric & scores["kind"].isin(kinds), "value"].dropna().to_numpy(float)
+
+
+CALIBRATED = "calibrated"
+
+
+def thresholds_of(content: dict, motion: dict, calibrated: Mapping[str, dict], corpus: str) -> dict[str, float]:
+    """Thresholds in force: the numbers of the configuration, or those of the calibration where it says 'calibrated'.
+
+    Args:
+        content, motion: of the configuration.
+        calibrated: of choose_thresholds; may be empty where no threshold is calibrated.
+        corpus: name, for the message.
+
+    Returns:
+        gsscd, vsscd, ofs_k -> threshold.
+
+    Raises:
+        VidmemError: the calibration had too few negatives for the rate.
+    """
+    stated = {"gsscd": content["threshold"], "vsscd": content["threshold"], "ofs_k": motion["threshold"]}
+    for metric, threshold in stated.items():
+        if threshold == CALIBRATED:
+            stated[metric] = _supported(metric, calibrated[metric], corpus)
+    return stated
+
+
+def _supported(metric: str, chosen: dict, corpus: str) -> float:
+    if chosen["threshold"] is None:
+        hint = "hold out more clips, or state a number as the threshold"
+        if chosen["n_negative"]:
+            hint = f"hold out more clips, state a rate of at least {1 / chosen['n_negative']:.3g}, or a number as the threshold"
+        expected = f"{chosen['needs']} negatives for a false-positive rate of {chosen['rate']:g}"
+        raise VidmemError(expected, chosen["n_negative"], f"calibration of corpus {corpus}, metric {metric}", hint)
+    return float(chosen["threshold"])
