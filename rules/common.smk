@@ -44,6 +44,8 @@ TABLES = [
     "corpus_status",
     "corpus_motion",
     "prompts",
+    "calibration",
+    "label_validation",
 ]
 INVERSION_TABLES = [f"invmm_{name}" for name in ("scores", "images", "separation", "factors", "membership", "chance")]
 INVERSION_FIGURES = [
@@ -59,7 +61,11 @@ FIGURES = [
     "fig7_detection_roc",
     "fig8_magnitude_steps",
     "fig9_copies",
+    "fig10_calibration",
+    "fig11_score_normalisation",
 ]
+# The sets that a human label may name.
+LABELLED = [f"corpus-{corpus}" for corpus in AUDITED] + [f"generated-{model}" for model in MODELS]
 
 
 def one_of(names):
@@ -91,7 +97,12 @@ def digest_of(*modules):
 
 def corpus_of(wildcards):
     """Corpus that a set of clips is compared with."""
-    kind, _, name = wildcards.set.partition("-")
+    return corpus_of_set(wildcards.set)
+
+
+def corpus_of_set(clips):
+    """The same of the name of a set."""
+    kind, _, name = clips.partition("-")
     return config["models"][name]["corpus"] if kind == "generated" else name
 
 
@@ -209,6 +220,13 @@ def flow_weights():
 
 GUIDANCE_FILES = {"probes": "probe", "guidance": "guidance", "clips": "clips"}
 FEATURES = {"content": "descriptors", "motion": "flows"}
+FEATURE_FILES = {
+    "clips": "clips.parquet",
+    "descriptors": "descriptors.npy",
+    "rows": "descriptors.parquet",
+    "flows": "flows.npy",
+    "pairs": "flows.parquet",
+}
 
 
 def query_and_reference(wildcards, feature):
@@ -231,6 +249,21 @@ def index_files(wildcards, kind):
         return []
     folder = f"results/{RUN}/index/{corpus_of(wildcards)}"
     return [f"{folder}/{kind}.faiss", f"{folder}/{kind}.rows.parquet"]
+
+
+def calibrated_thresholds(corpora):
+    """Thresholds of the calibration, where the configuration asks for them: a number must not wait for it."""
+    asked = "calibrated" in (config["content"]["threshold"], config["motion"]["threshold"])
+    return [f"results/{RUN}/scores/thresholds-{corpus}.json" for corpus in corpora] if asked else []
+
+
+def labelled_files():
+    """Features of every set that a human label may name, all shards; none without labels."""
+    files = {}
+    for name, suffix in FEATURE_FILES.items():
+        stems = [f"results/{RUN}/data/{clips}/{shard}" for clips in LABELLED for shard in SHARDS]
+        files[name] = [f"{stem}.{suffix}" for stem in stems] if config["labels"]["file"] else []
+    return files
 
 
 def set_and_corpus_files(wildcards):

@@ -3,7 +3,8 @@
 
 rule tabulate_validation:
     input:
-        collect("results/{{run}}/scores/validation-{corpus}.parquet", corpus=AUDITED),
+        pairs=collect("results/{{run}}/scores/validation-{corpus}.parquet", corpus=AUDITED),
+        thresholds=calibrated_thresholds(AUDITED),
     output:
         table=report(
             "results/{run}/tables/table1_metric_validation.csv",
@@ -27,7 +28,7 @@ rule tabulate_validation:
         content=config["content"],
         motion=config["motion"],
         interval=config["interval"],
-        code=digest_of("tables", "statistics", "validation"),
+        code=digest_of("tables", "statistics", "validation", "thresholds"),
     script:
         "../workflow_scripts/tabulate_validation.py"
 

@@ -6,6 +6,7 @@ rule score_clips:
         unpack(lambda wildcards: set_and_corpus_files(wildcards)),
         content=collect("results/{{run}}/matches/{{set}}/{shard}.content.parquet", shard=SHARDS),
         motion=collect("results/{{run}}/matches/{{set}}/{shard}.motion.parquet", shard=SHARDS),
+        thresholds=lambda wildcards: calibrated_thresholds([corpus_of(wildcards)]),
     output:
         "results/{run}/scores/{set}.parquet",
     log:
@@ -19,7 +20,8 @@ rule score_clips:
     params:
         content=config["content"],
         motion=config["motion"],
-        code=digest_of("scores"),
+        corpus=lambda wildcards: corpus_of(wildcards),
+        code=digest_of("scores", "thresholds"),
     script:
         "../workflow_scripts/score_clips.py"
 

@@ -9,7 +9,6 @@ from vidmem.logs import start_logging
 def plot_galleries(inputs, models: dict, content: dict, output) -> None:
     frames = Frames(inputs.clips, inputs.frames)
     films = load_pairs(models, inputs.scores, frames, content["metric"], 8, "member")
-    threshold = content["threshold"]
 
     def row(pair: Pair) -> dict:
         training = frames.of(f"corpus-{models[pair.model]['corpus']}", pair.training)
@@ -18,7 +17,7 @@ def plot_galleries(inputs, models: dict, content: dict, output) -> None:
             "training": training,
             "generated": generated,
             "training_frame": pair.training_frame, "generated_frame": pair.generated_frame, "score": pair.score,
-            "copies": pair.copies, "metric": content["metric"].upper(),
+            "threshold": pair.threshold, "copies": pair.copies, "metric": content["metric"].upper(),
             "caption": pair.caption, "label": models[pair.model]["label"],
         }  # fmt: skip
 
@@ -26,9 +25,9 @@ def plot_galleries(inputs, models: dict, content: dict, output) -> None:
     unprompted = [pair for model in models if not models[model]["prompted"] for pair in films[model]]
     first_four = [pair for model in models for pair in films[model][:4]]
     titles = {"text": "Extracted from text-to-video models", "unconditional": "Extracted from unconditional models"}
-    save_figure(gallery([row(pair) for pair in prompted[:8]], titles["text"], threshold), output.text)
-    save_figure(gallery([row(pair) for pair in unprompted[:8]], titles["unconditional"], threshold), output.unconditional)
-    save_figure(gallery([row(pair) for pair in first_four], "Best matches of every model", threshold), output.model)
+    save_figure(gallery([row(pair) for pair in prompted[:8]], titles["text"]), output.text)
+    save_figure(gallery([row(pair) for pair in unprompted[:8]], titles["unconditional"]), output.unconditional)
+    save_figure(gallery([row(pair) for pair in first_four], "Best matches of every model"), output.model)
     stills = [
         pair for pairs in load_pairs(models, inputs.scores, frames, content["metric"], 8, "image").values() for pair in pairs
     ]
@@ -36,7 +35,7 @@ def plot_galleries(inputs, models: dict, content: dict, output) -> None:
         {**shown, "image": shown["training"][0], "frame": shown["generated"][shown["generated_frame"]]}
         for shown in map(row, stills[:8])
     ]
-    save_figure(image_panel(panel, threshold), output.images)
+    save_figure(image_panel(panel), output.images)
 
 
 if "snakemake" in globals():

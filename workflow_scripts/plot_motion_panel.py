@@ -32,9 +32,9 @@ def plot_motion_panel(inputs, models: dict, motion: dict, destination: str) -> N
         for pair in pairs:
             training = window(f"corpus-{models[model]['corpus']}", pair.training, pair.training_frame)
             generated = window(f"generated-{model}", pair.generated, pair.generated_frame)
-            label = {"score": pair.score, "caption": pair.caption, "label": models[model]["label"]}
-            rows.append({"training": training, "generated": generated, **label})
-    save_figure(motion_panel(rows[:6], motion["k"], motion["threshold"]), destination)
+            about = {"score": pair.score, "threshold": pair.threshold, "caption": pair.caption, "label": models[model]["label"]}
+            rows.append({"training": training, "generated": generated, **about})
+    save_figure(motion_panel(rows[:6], motion["k"]), destination)
 
 
 SIDE = 64  # pixels of a tile: models and corpora of different size stand side by side

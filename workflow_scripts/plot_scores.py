@@ -23,7 +23,9 @@ def plot_scores(inputs, models: dict, content: dict, motion: dict, output) -> No
     for path in inputs.pairs:
         parts.append(unrelated_pairs(load_table(path), names, content["metric"], motion))
     table = pd.concat(parts, ignore_index=True).dropna(subset=["metric"])[["metric", "group", "value"]]
-    thresholds = {names[content["metric"]]: content["threshold"], names["ofs_k"]: motion["threshold"]}
+    every = load_tables([*inputs.scores, *inputs.real])
+    in_force = every.dropna(subset=["threshold"]).groupby("metric")["threshold"].unique()
+    thresholds = {shown: sorted(in_force.get(metric, [])) for metric, shown in names.items()}
     save_figure(score_distributions(table, thresholds), output.distributions)
     save_figure(copies_figure(pd.read_csv(inputs.copies)), output.copies)
 

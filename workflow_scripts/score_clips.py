@@ -8,26 +8,28 @@ from vidmem import scores
 from vidmem.features import load_features
 from vidmem.logs import LOGGER, start_logging
 from vidmem.store import load_tables, save_table
+from vidmem.thresholds import load_thresholds, thresholds_of
 
 
-def score_clips(inputs, content: dict, motion: dict, destination: Path) -> None:
+def score_clips(inputs, corpus: str, content: dict, motion: dict, destination: Path) -> None:
+    stated = thresholds_of(content, motion, load_thresholds(inputs.thresholds, 1)[0], corpus)
     thresholds = {
-        content["metric"]: content["threshold"],
-        "ofs_k": motion["threshold"],
-        "ofs_k_unfiltered": motion["threshold"],
+        content["metric"]: stated[content["metric"]],
+        "ofs_k": stated["ofs_k"],
+        "ofs_k_unfiltered": stated["ofs_k"],
     }
     clips = load_tables(inputs.own_clips)
     prompts = dict(zip(clips["clip_id"], clips["prompt_id"]))
     tables = [scores.top_scores(load_tables(matches), prompts, thresholds) for matches in (inputs.content, inputs.motion)]
     if (clips["target"] != "").any():
-        own, corpus = (
+        own, theirs = (
             (
                 load_features(inputs[f"{role}_clips"], inputs[f"{role}_descriptors"], inputs[f"{role}_rows"]),
                 load_features(inputs[f"{role}_clips"], inputs[f"{role}_flows"], inputs[f"{role}_pairs"]),
             )
             for role in ("own", "corpus")
         )
-        tables.append(scores.own_scores(clips, own, corpus, motion, thresholds))
+        tables.append(scores.own_scores(clips, own, theirs, motion, thresholds))
     result = pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
     LOGGER.info("%d scores of %d clips", len(result), len(clips))
     save_table(destination, result)
@@ -35,4 +37,5 @@ def score_clips(inputs, content: dict, motion: dict, destination: Path) -> None:
 
 if "snakemake" in globals():
     start_logging(snakemake.log[0], snakemake.scriptdir)
-    score_clips(snakemake.input, snakemake.params.content, snakemake.params.motion, Path(snakemake.output[0]))
+    named = {name: snakemake.params[name] for name in ("corpus", "content", "motion")}
+    score_clips(snakemake.input, **named, destination=Path(snakemake.output[0]))

@@ -100,7 +100,7 @@ def covered_areas(positives, negatives, distance):
     return covered / TRIALS
 
 
-@pytest.mark.parametrize("positives, negatives, distance", SIDES)
+@pytest.mark.parametrize(("positives", "negatives", "distance"), SIDES)
 def test_the_bootstrap_of_the_auc_covers_its_level(positives, negatives, distance):
     assert 0.93 <= covered_areas(positives, negatives, distance) <= 0.97
 
@@ -126,6 +126,6 @@ def test_intervals_of_shares_cover_their_level(total):
         assert covered_shares("exact", share, total) >= 0.95
 
 
-@pytest.mark.parametrize("share, total", [(0.1, 100), (0.25, 87), (0.5, 40), (0.7, 200), (0.05, 300)])
+@pytest.mark.parametrize(("share", "total"), [(0.1, 100), (0.25, 87), (0.5, 40), (0.7, 200), (0.05, 300)])
 def test_wilson_covers_its_level_at_one_share(share, total):
     assert 0.93 <= covered_shares("wilson", share, total) <= 0.97

@@ -165,6 +165,7 @@ def test_figures_come_out_byte_identical(tmp_path, stream):
         "training_frame": 3,
         "generated_frame": 4,
         "score": 0.7,
+        "threshold": 0.5,
         "metric": "GSSCD",
     }
     row |= {"copies": 4, "caption": HOSTILE * 5, "label": "model"}
@@ -172,9 +173,9 @@ def test_figures_come_out_byte_identical(tmp_path, stream):
     share = {"content_share": 0.5, "low": 0.2, "high": 0.8, "mean_own_gsscd": 0.4}
     copies = pd.DataFrame([{"model": "m", "data": "video", "copies": c, "n": 5, **share} for c in (0, 1, 64)])
     for name in ("first", "second"):
-        save_figure(gallery([row], "Gallery", 0.5), tmp_path / f"{name}-gallery.png")
-        save_figure(gallery([], "Gallery", 0.5), tmp_path / f"{name}-nothing.png")
-        save_figure(score_distributions(distribution, {"GSSCD": 0.5}), tmp_path / f"{name}-scores.png")
+        save_figure(gallery([row], "Gallery"), tmp_path / f"{name}-gallery.png")
+        save_figure(gallery([], "Gallery"), tmp_path / f"{name}-nothing.png")
+        save_figure(score_distributions(distribution, {"GSSCD": [0.5]}), tmp_path / f"{name}-scores.png")
         save_figure(copies_figure(copies), tmp_path / f"{name}-copies.png")
     made = sorted(path.name.removeprefix("first-") for path in tmp_path.glob("first-*"))
     assert len(made) == 8

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 
 from . import matching
-from .errors import VidmemError
 from .features import ClipFeatures, usable
 from .motion_search import search_motion
 from .scores import UNDEFINED
@@ -155,7 +154,9 @@ def known_answers(plan: pd.DataFrame, metric: str, scenes: Mapping[str, set[str]
         plan: clip table of the controls; scenes: of every reference.
     """
     rows = [(row.control, row.clip_id, row.origin) for row in plan.itertuples()]
-    rows += [(f"picture-of-{row.control}", row.clip_id, row.picture) for row in plan.itertuples() if row.control == "motion-twin"]
+    rows += [
+        (f"picture-of-{row.control}", row.clip_id, row.picture) for row in plan.itertuples() if row.control == "motion-twin"
+    ]
     fires = [name for name, answer in expected_answers(metric).items() if answer]
     kept = [row for row in rows if row[0] in fires and row[2] in scenes]
     return pd.DataFrame(sorted(kept), columns=["control", "clip_id", "target"])
@@ -269,37 +270,3 @@ def negatives_of(scores: pd.DataFrame, metric: str, normalisation: str = "raw", 
     """Defined scores of the negatives: float [n]."""
     of_metric = (scores["metric"] == metric) & (scores["normalisation"] == normalisation)
     return scores.loc[of_metric & scores["kind"].isin(kinds), "value"].dropna().to_numpy(float)
-
-
-CALIBRATED = "calibrated"
-
-
-def thresholds_of(content: dict, motion: dict, calibrated: Mapping[str, dict], corpus: str) -> dict[str, float]:
-    """Thresholds in force: the numbers of the configuration, or those of the calibration where it says 'calibrated'.
-
-    Args:
-        content, motion: of the configuration.
-        calibrated: of choose_thresholds; may be empty where no threshold is calibrated.
-        corpus: name, for the message.
-
-    Returns:
-        gsscd, vsscd, ofs_k -> threshold.
-
-    Raises:
-        VidmemError: the calibration had too few negatives for the rate.
-    """
-    stated = {"gsscd": content["threshold"], "vsscd": content["threshold"], "ofs_k": motion["threshold"]}
-    for metric, threshold in stated.items():
-        if threshold == CALIBRATED:
-            stated[metric] = _supported(metric, calibrated[metric], corpus)
-    return stated
-
-
-def _supported(metric: str, chosen: dict, corpus: str) -> float:
-    if chosen["threshold"] is None:
-        hint = "hold out more clips, or state a number as the threshold"
-        if chosen["n_negative"]:
-            hint = f"hold out more clips, state a rate of at least {1 / chosen['n_negative']:.3g}, or a number as the threshold"
-        expected = f"{chosen['needs']} negatives for a false-positive rate of {chosen['rate']:g}"
-        raise VidmemError(expected, chosen["n_negative"], f"calibration of corpus {corpus}, metric {metric}", hint)
-    return float(chosen["threshold"])

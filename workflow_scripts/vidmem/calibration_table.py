@@ -10,7 +10,7 @@ import pandas as pd
 
 from .calibration import METRICS, NEGATIVES, NORMALISATIONS
 from .statistics import auc_interval, negatives_needed, share_interval, threshold_at
-from .validation import expected_answers
+from .validation import FILTERS, expected_answers
 
 COLUMNS = [
     "corpus", "metric", "preset", "normalisation", "negatives", "chosen_on", "rate", "needs", "threshold", "n_negative",
@@ -26,6 +26,17 @@ class Side(NamedTuple):
     values: np.ndarray
     clusters: np.ndarray
     undefined: int = 0
+
+
+class Plan(NamedTuple):
+    """What is measured on which negatives, with the threshold from which; own: whether its threshold alone is new."""
+
+    negatives: str
+    chosen_on: str
+    choosing: Side
+    positive: Side
+    measured: Side
+    own: bool = True
 
 
 def calibration_table(
@@ -49,21 +60,29 @@ def calibration_table(
             head = {"corpus": corpus, "metric": metric, "preset": preset, "normalisation": normalisation}
             plans = list(_plans(chosen))
             if normalisation == "raw":
-                pairwise = _pair_sides(pairs[pairs["metric"] == metric], metric, motion)
-                plans.append(("pairs", "pairs", pairwise[1], *pairwise))
-            for negatives, origin, choosing, positive, measured in plans:
-                area = auc_interval(positive.values, measured.values, positive.clusters, measured.clusters, seed,
-                                    interval["draws"], interval["level"])  # fmt: skip
-                about = head | {"negatives": negatives, "auc": area.value, "auc_low": area.low, "auc_high": area.high}
-                for value in _rates(rate, len(choosing.values)):
-                    point = {"chosen_on": origin, "rate": value, "needs": negatives_needed(value)}
-                    enough = len(choosing.values) >= point["needs"]
-                    point["threshold"] = threshold_at(choosing.values, value) if enough else np.nan
-                    rows.append(about | point | _measured(positive, measured, point["threshold"], interval))
-                if normalisation == "raw" and not (origin in NEGATIVES and origin != negatives):
-                    point = {"chosen_on": CONFIGURED, "rate": np.nan, "needs": 0, "threshold": stated[metric]}
-                    rows.append(about | point | _measured(positive, measured, stated[metric], interval))
+                plans.append(_pair_plan(pairs[pairs["metric"] == metric], metric, motion))
+            configured = stated[metric] if normalisation == "raw" else None
+            for plan in plans:
+                rows += [head | row for row in _rows(plan, rate, configured, interval, seed)]
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _rows(plan: Plan, rate: float, configured: float | None, interval: dict, seed: int) -> list[dict]:
+    """A row at the stated rate, at the lowest the negatives can show, and at the configured threshold where there is one."""
+    positive, measured = plan.positive, plan.measured
+    area = auc_interval(
+        positive.values, measured.values, positive.clusters, measured.clusters, seed, interval["draws"], interval["level"]
+    )
+    points = []
+    for value in _rates(rate, len(plan.choosing.values)):
+        needs = negatives_needed(value)
+        enough = len(plan.choosing.values) >= needs
+        threshold = threshold_at(plan.choosing.values, value) if enough else np.nan
+        points.append({"chosen_on": plan.chosen_on, "rate": value, "needs": needs, "threshold": threshold})
+    if configured is not None and plan.own:
+        points.append({"chosen_on": CONFIGURED, "rate": np.nan, "needs": 0, "threshold": configured})
+    about = {"negatives": plan.negatives, "auc": area.value, "auc_low": area.low, "auc_high": area.high}
+    return [about | point | _measured(positive, measured, point["threshold"], interval) for point in points]
 
 
 def _rates(rate: float, count: int) -> list[float]:
@@ -71,21 +90,18 @@ def _rates(rate: float, count: int) -> list[float]:
     return [rate] if not count or 1 / count == rate else [rate, 1 / count]
 
 
-def _plans(scores: pd.DataFrame) -> Iterator[tuple]:
-    """What is measured on which negatives, with the threshold from which: names, the choosing, positives, the measured.
-
-    The last ones leave a source out of the choice and measure it.
-    """
+def _plans(scores: pd.DataFrame) -> Iterator[Plan]:
+    """Every kind of negatives by itself and together, held-out ones from the others, and each source from the others."""
     positive = scores[scores["kind"] == "positive"]
-    by_kind = {kind: scores[scores["kind"] == kind] for kind in NEGATIVES}
-    together = pd.concat(list(by_kind.values()))
-    for name, part in {**by_kind, "together": together}.items():
-        yield name, name, _side(part), _side(positive), _side(part)
-    yield "held-out", "leave-one-out", _side(by_kind["leave-one-out"]), _side(positive), _side(by_kind["held-out"])
+    held, one_out = (scores[scores["kind"] == kind] for kind in NEGATIVES)
+    together = pd.concat([held, one_out])
+    for name, part in zip((*NEGATIVES, "together"), (held, one_out, together)):
+        yield Plan(name, name, _side(part), _side(positive), _side(part))
+    # The configured threshold on the held-out negatives has its row already.
+    yield Plan(NEGATIVES[0], NEGATIVES[1], _side(one_out), _side(positive), _side(held), own=False)
     for source in sorted(set(together["source"])):
-        of_source = together["source"] == source
-        ours = positive[positive["source"] == source]
-        yield source, f"without {source}", _side(together[~of_source]), _side(ours), _side(together[of_source])
+        within, ours = together["source"] == source, positive[positive["source"] == source]
+        yield Plan(source, f"without {source}", _side(together[~within]), _side(ours), _side(together[within]))
 
 
 def _side(part: pd.DataFrame) -> Side:
@@ -93,18 +109,17 @@ def _side(part: pd.DataFrame) -> Side:
     return Side(defined["value"].to_numpy(float), defined["cluster"].to_numpy(str), len(part) - len(defined))
 
 
-def _pair_sides(pairs: pd.DataFrame, metric: str, motion: dict) -> tuple[Side, Side]:
-    """Positives and negatives of the validation pairs: the controls that must fire, and the unrelated clips."""
+def _pair_plan(pairs: pd.DataFrame, metric: str, motion: dict) -> Plan:
+    """Validation pairs: the controls that must fire against the unrelated clips."""
     if metric == "ofs_k":
-        variant, stage = f"{motion['cosine']} {motion['pairing']}", "static+affine+entropy"
-        pairs = pairs[(pairs["variant"] == variant) & (pairs["filter"] == stage)]
+        variant = f"{motion['cosine']} {motion['pairing']}"
+        pairs = pairs[(pairs["variant"] == variant) & (pairs["filter"] == FILTERS[-1])]
     fires = [name for name, answer in expected_answers(metric).items() if answer]
     unrelated = pairs[pairs["control"] == ("unrelated-moving" if metric == "ofs_k" else "unrelated")]
     defined = unrelated[unrelated["value"].notna()]
-    negative = Side(
-        defined["value"].to_numpy(float), defined[["first", "second"]].to_numpy(str), len(unrelated) - len(defined)
-    )
-    return _side(pairs[pairs["control"].isin(fires)]), negative
+    clusters = defined[["first", "second"]].to_numpy(str)
+    negative = Side(defined["value"].to_numpy(float), clusters, len(unrelated) - len(defined))
+    return Plan("pairs", "pairs", negative, _side(pairs[pairs["control"].isin(fires)]), negative)
 
 
 def _measured(positive: Side, negative: Side, threshold: float, interval: dict) -> dict:
@@ -132,5 +147,5 @@ def state_share(found: int, total: int, low: float, high: float) -> str:
     if not total:
         return "not measured"
     if not found:
-        return f"0 of {total}: at most {100 * high:.1f} %"
-    return f"{found} of {total}: {100 * found / total:.1f} % ({100 * low:.1f} to {100 * high:.1f} %)"
+        return f"0 of {total}: at most {100 * high:.3g} %"
+    return f"{found} of {total}: {100 * found / total:.3g} % ({100 * low:.3g} to {100 * high:.3g} %)"

@@ -25,6 +25,7 @@ class Pair:
     training_frame: int
     caption: str
     copies: int
+    threshold: float
 
 
 class Frames:
@@ -75,6 +76,7 @@ def best_pairs(
             int(row.reference_frame),
             training.loc[row.match, "caption"],
             int(training.loc[row.match, "copies"]),
+            float(row.threshold),
         )
         for row in ranked.itertuples()
     ]

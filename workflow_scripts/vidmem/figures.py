@@ -75,14 +75,13 @@ def strip(frames: np.ndarray, count: int, marked: int = -1, border: int = 2) -> 
     return np.concatenate(list(tiles), axis=1)
 
 
-def gallery(rows: Sequence[dict], title: str, threshold: float, columns: int = 2, count: int = 6) -> plt.Figure:
+def gallery(rows: Sequence[dict], title: str, columns: int = 2, count: int = 6) -> plt.Figure:
     """Training clip above generated clip, with the score and the caption.
 
     Args:
-        rows: dictionaries with training, generated (frames), training_frame, generated_frame, score, copies, caption,
-            label. May be empty: the figure then says so.
+        rows: dictionaries with training, generated (frames), training_frame, generated_frame, score, threshold (of its
+            verdict), copies, caption, label. May be empty: the figure then says so.
         title: of the figure.
-        threshold: of the verdict, printed.
     """
     with plt.rc_context({**STYLE, "axes.grid": False}):
         if not rows:
@@ -98,11 +97,12 @@ def gallery(rows: Sequence[dict], title: str, threshold: float, columns: int = 2
             axis.imshow(np.concatenate([upper, gap, lower]), interpolation="nearest")
             axis.text(-4, len(upper) / 2, "training", rotation=90, ha="right", va="center", fontsize=7)
             axis.text(-4, len(upper) * 1.5, "generated", rotation=90, ha="right", va="center", fontsize=7)
-            verdict = "memorised" if row["score"] >= threshold else "below threshold"
+            verdict = "memorised" if row["score"] >= row["threshold"] else "below threshold"
             seen = f"seen {row['copies']}x" if row["copies"] else ""
             head = ", ".join(part for part in (row["label"], f"{row['metric']} {row['score']:.2f} ({verdict})", seen) if part)
             axis.set_title(f"{head}\n{plain_text(row['caption'], 62, 1)}", fontsize=7.5, loc="left")
-        figure.suptitle(f"{title}  (threshold {threshold:g}, most similar frames in orange)", fontsize=9.5)
+        named = ", ".join(f"{threshold:.3g}" for threshold in sorted({row["threshold"] for row in rows}))
+        figure.suptitle(f"{title}  (threshold {named}, most similar frames in orange)", fontsize=9.5)
         figure.tight_layout()
         return figure
 
@@ -115,11 +115,11 @@ def empty_figure(title: str, reason: str) -> plt.Figure:
     return figure
 
 
-def image_panel(rows: Sequence[dict], threshold: float, columns: int = 4) -> plt.Figure:
+def image_panel(rows: Sequence[dict], columns: int = 4) -> plt.Figure:
     """Training images beside the most similar generated frame.
 
     Args:
-        rows: dictionaries with image, frame (uint8 [H, W, 3]), score, caption, copies, label.
+        rows: dictionaries with image, frame (uint8 [H, W, 3]), score, threshold, caption, copies, label.
     """
     title = "Image training data beside the most similar generated frame"
     with plt.rc_context({**STYLE, "axes.grid": False}):
@@ -132,7 +132,7 @@ def image_panel(rows: Sequence[dict], threshold: float, columns: int = 4) -> plt
         for axis, row in zip(axes.flat, rows):
             gap = np.full((len(row["image"]), 3, 3), 255, np.uint8)
             axis.imshow(np.concatenate([row["image"], gap, row["frame"]], axis=1), interpolation="nearest")
-            verdict = "memorised" if row["score"] >= threshold else "below threshold"
+            verdict = "memorised" if row["score"] >= row["threshold"] else "below threshold"
             head = f"{row['metric']} {row['score']:.2f} ({verdict}), seen {row['copies']}x"
             axis.set_title(f"{head}\n{plain_text(row['caption'], 40, 1)}", fontsize=7.5, loc="left")
         figure.suptitle(f"{title}  (left: training, right: generated)", fontsize=9.5)
@@ -140,11 +140,12 @@ def image_panel(rows: Sequence[dict], threshold: float, columns: int = 4) -> plt
         return figure
 
 
-def motion_panel(rows: Sequence[dict], k: int, threshold: float) -> plt.Figure:
+def motion_panel(rows: Sequence[dict], k: int) -> plt.Figure:
     """Frame pairs and flow colour maps of the best motion matches.
 
     Args:
-        rows: dictionaries with training, generated (lists of (frame, next frame, flow picture)), score, caption, label.
+        rows: dictionaries with training, generated (lists of (frame, next frame, flow picture)), score, threshold, caption,
+            label.
     """
     title = f"Motion matches: the {k} frame pairs of the best window, and their flow"
     with plt.rc_context({**STYLE, "axes.grid": False}):
@@ -158,7 +159,7 @@ def motion_panel(rows: Sequence[dict], k: int, threshold: float) -> plt.Figure:
             axis.imshow(np.concatenate([upper, gap, lower]), interpolation="nearest")
             axis.text(-4, len(upper) / 2, "training", rotation=90, ha="right", va="center", fontsize=7)
             axis.text(-4, len(upper) * 1.5, "generated", rotation=90, ha="right", va="center", fontsize=7)
-            verdict = "motion-memorised" if row["score"] >= threshold else "below threshold"
+            verdict = "motion-memorised" if row["score"] >= row["threshold"] else "below threshold"
             head = f"{row['label']}, OFS-{k} {row['score']:.3f} ({verdict})"
             axis.set_title(f"{head}\n{plain_text(row['caption'], 90, 1)}", fontsize=7.5, loc="left")
         figure.suptitle(title + "  (hue: direction, saturation: speed)", fontsize=9.5)
@@ -174,16 +175,16 @@ def _pair_row(pairs: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> np.
     return np.concatenate(tiles[:-1], axis=1)
 
 
-def score_distributions(table: pd.DataFrame, thresholds: dict[str, float]) -> plt.Figure:
+def score_distributions(table: pd.DataFrame, thresholds: dict[str, Sequence[float]]) -> plt.Figure:
     """Distributions of the content and motion scores by what was scored.
 
     Args:
         table: metric ('GSSCD', 'VSSCD' or 'OFS-k'), group, value.
-        thresholds: metric -> threshold, drawn as a line.
+        thresholds: metric -> thresholds in force, drawn as lines.
     """
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(1, len(thresholds), figsize=(5.2 * len(thresholds), 3.4), squeeze=False)
-        for axis, (metric, threshold) in zip(axes[0], thresholds.items()):
+        for axis, (metric, drawn) in zip(axes[0], thresholds.items()):
             chosen = table[(table["metric"] == metric) & table["value"].notna()]
             order = list(dict.fromkeys(chosen["group"]))
             if order:
@@ -196,8 +197,9 @@ def score_distributions(table: pd.DataFrame, thresholds: dict[str, float]) -> pl
                 axis.plot(chosen["value"], places, ".", color="black", alpha=0.25, markersize=2.5, rasterized=True)
                 counts = chosen["group"].value_counts()
                 axis.set_yticks(range(len(order)), [f"{name}\n(n = {counts[name]})" for name in order])
-            axis.axvline(threshold, color="black", linestyle="--", linewidth=1)
-            axis.set(xlabel=f"{metric} (dashed: threshold {threshold:g})", ylabel="")
+            for threshold in drawn:
+                axis.axvline(threshold, color="black", linestyle="--", linewidth=1)
+            axis.set(xlabel=f"{metric} (dashed: threshold {', '.join(f'{value:.3g}' for value in drawn)})", ylabel="")
         figure.tight_layout()
         return figure
 

@@ -58,7 +58,23 @@ def _compare(positive: pd.DataFrame, negative: pd.DataFrame, threshold: float, i
 
 def _is_pairing(part: pd.DataFrame) -> bool:
     """Whether the pairs are of clips that stand in many pairs, on both sides."""
-    return bool(part["control"].isin(["unrelated", "unrelated-moving", "camera"]).all())
+    return bool(part["control"].isin(["unrelated", "unrelated-moving", "camera", "human"]).all())
+
+
+def label_table(scores: pd.DataFrame, thresholds: dict[str, dict[str, float]], interval: dict, seed: int) -> pd.DataFrame:
+    """The metrics against human labels, in the columns of Table 1: pairs labelled a copy are the positive class.
+
+    Args:
+        scores: of label_scores, with the corpus of every pair.
+        thresholds: corpus -> metric -> threshold.
+    """
+    rows = []
+    defined = scores[scores["value"].notna()]
+    for (corpus, metric, variant, stage), group in defined.groupby(["corpus", "metric", "variant", "filter"], sort=True):
+        judged = group["label"].astype(bool)
+        row = _compare(group[judged], group[~judged], thresholds[corpus][metric], interval, seed)
+        rows.append((metric, variant, stage, "human", "fires", *row, corpus))
+    return pd.DataFrame(rows, columns=VALIDATION_COLUMNS)
 
 
 def filter_table(pairs: pd.DataFrame, threshold: float, variant: str, interval: dict) -> pd.DataFrame:

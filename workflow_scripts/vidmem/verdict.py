@@ -14,6 +14,7 @@ from . import __version__
 from .errors import VidmemError
 from .sources import code_commit
 from .store import hash_text, load_table, load_tables
+from .thresholds import CALIBRATED
 
 WORST = 10
 
@@ -67,17 +68,22 @@ def _model_verdict(name: str, shares: pd.DataFrame, scores: pd.DataFrame, clips,
         "n_prompts": int(rows["n_prompts"]),
         "n_ok": int(rows["n_ok"]),
         "n_failed": int(rows["n_failed"]),
-        "content": _kind_verdict("content", rows, scores, config["content"]["metric"], clips, training, config["content"]),
-        "motion": _kind_verdict("motion", rows, scores, "ofs_k", clips, training, config["motion"]),
+        "content": _kind_verdict("content", rows, scores, config["content"]["metric"], clips, training, config),
+        "motion": _kind_verdict("motion", rows, scores, "ofs_k", clips, training, config),
         "generated_sha256": _digest(clips),
         "model": files or {"path": config["models"][name]["path"], "revision": None, "files": {}},
     }
 
 
-def _kind_verdict(kind: str, row: pd.Series, scores, metric: str, clips, training, definition: dict) -> dict:
+def _kind_verdict(kind: str, row: pd.Series, scores, metric: str, clips, training, config: dict) -> dict:
+    definition = config[kind]
     worst = scores[(scores["metric"] == metric) & scores["value"].notna()]
     worst = worst.sort_values(["value", "clip_id"], ascending=[False, True]).head(WORST)
     prompts = clips.set_index("clip_id")["caption"]
+    if definition.get("threshold") == CALIBRATED:
+        in_force = sorted(set(scores.loc[scores["metric"] == metric, "threshold"]))
+        rate = config["calibration"]["false_positive_rate"]
+        definition = {**definition, "threshold": in_force[0] if in_force else None, "false_positive_rate": rate}
     return {
         "definition": definition,
         "share": _number(row[f"{kind}_share"]),

@@ -1,0 +1,37 @@
+"""The metrics against human labels of pairs of clips; an empty table where the configuration names no labels."""
+
+import pandas as pd
+
+from vidmem.features import load_features
+from vidmem.labels import label_scores, name_by_set, read_labels
+from vidmem.logs import LOGGER, start_logging
+from vidmem.matching import filter_of
+from vidmem.store import load_tables
+from vidmem.tables import VALIDATION_COLUMNS, label_table, save_exhibit
+from vidmem.thresholds import load_thresholds, thresholds_of
+
+
+def validate(inputs, sets: dict, shards: int, content: dict, motion: dict, interval: dict, seed: int, table: str) -> None:
+    if not inputs.labels:
+        save_exhibit(table, pd.DataFrame(columns=VALIDATION_COLUMNS))
+        return
+    places = {name: slice(at * shards, (at + 1) * shards) for at, name in enumerate(sets)}
+    labels = read_labels(str(inputs.labels), {name: load_tables(inputs.clips[place]) for name, place in places.items()})
+    descriptors, flows = (
+        [name_by_set(load_features(inputs.clips[at], inputs[array][at], inputs[rows][at]), name) for name, at in places.items()]
+        for array, rows in (("descriptors", "rows"), ("flows", "pairs"))
+    )
+    scores = label_scores(labels, descriptors, flows, filter_of(motion), motion["k"])
+    corpora = sorted(set(sets.values()))
+    calibrated = zip(corpora, load_thresholds(inputs.thresholds, len(corpora)), strict=True)
+    thresholds = {corpus: thresholds_of(content, motion, chosen, corpus) for corpus, chosen in calibrated}
+    # A pair is judged by the threshold of the corpus its second clip belongs to or is compared with.
+    scores = scores.assign(corpus=scores["second"].str.split("/").str[0].map(sets))
+    LOGGER.info("%d labels, %d scores", len(labels), len(scores))
+    save_exhibit(table, label_table(scores, thresholds, interval, seed))
+
+
+if "snakemake" in globals():
+    start_logging(snakemake.log[0], snakemake.scriptdir)
+    named = {name: snakemake.params[name] for name in ("sets", "shards", "content", "motion", "interval", "seed")}
+    validate(snakemake.input, **named, table=snakemake.output[0])

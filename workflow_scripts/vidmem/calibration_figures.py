@@ -1,0 +1,91 @@
+"""Figures of the calibration: rates against the threshold, and what score normalisation does to the scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from .calibration import FLOOR, NEGATIVES, negatives_of
+from .figures import HELDOUT, MEMBER, STYLE, empty_figure
+from .statistics import negatives_needed, share_interval, threshold_at
+
+GRID = np.linspace(0, 1, 101)
+
+
+def calibration_figure(
+    scores: pd.DataFrame, names: dict[str, str], in_force: dict[tuple[str, str], float], rate: float, interval: dict
+) -> plt.Figure:
+    """False-positive rate and recall against the threshold, with intervals.
+
+    Args:
+        scores: of calibration_scores, one corpus or more (column corpus).
+        names: metric -> name; in_force: (corpus, metric) -> threshold of the verdict, NaN for none.
+        rate: stated false-positive rate; interval: level and method.
+    """
+    title, corpora = "Calibration", sorted(set(scores["corpus"]))
+    with plt.rc_context(STYLE):
+        if not len(scores):
+            return empty_figure(title, "no clip of the corpus could be scored")
+        figure, axes = plt.subplots(len(corpora), len(names), figsize=(4.6 * len(names), 3.4 * len(corpora)), squeeze=False)
+        for line, corpus in zip(axes, corpora):
+            for axis, (metric, name) in zip(line, names.items()):
+                _rate_curves(axis, scores[scores["corpus"] == corpus], metric, rate, interval)
+                threshold = in_force[corpus, metric]
+                axis.axvline(threshold, color="black", linestyle="--", linewidth=1)
+                label = "no threshold supported" if np.isnan(threshold) else f"dashed: threshold {threshold:.3g}"
+                axis.set(xlabel=f"{name} ({label})", ylabel="share", ylim=(-0.02, 1.02), title=f"corpus {corpus}")
+                axis.legend(loc="upper right")
+        figure.tight_layout()
+        return figure
+
+
+def _rate_curves(axis, scores: pd.DataFrame, metric: str, rate: float, interval: dict) -> None:
+    negatives, positives = (negatives_of(scores, metric, kinds=kinds) for kinds in (NEGATIVES, ("positive",)))
+    for values, name, colour in ((negatives, "false positives", HELDOUT), (positives, "recall", MEMBER)):
+        fired = [int((values >= threshold).sum()) for threshold in GRID]
+        ends = np.array([share_interval(count, len(values), interval["level"], interval["method"]) for count in fired])
+        axis.plot(GRID, ends[:, 0], color=colour, linewidth=1.4, label=f"{name} (n = {len(values)})")
+        axis.fill_between(GRID, ends[:, 1], ends[:, 2], color=colour, alpha=0.2, linewidth=0)
+    axis.axhline(rate, color="grey", linestyle=":", linewidth=1, label=f"stated rate {rate:g}")
+    if len(negatives) >= negatives_needed(rate):
+        axis.axvline(threshold_at(negatives, rate), color="grey", linestyle="-.", linewidth=1, label="threshold of that rate")
+
+
+def normalisation_figure(scores: pd.DataFrame, names: dict[str, str], rate: float) -> plt.Figure:
+    """Distributions of negatives and positives, raw and normalised, with the threshold of the stated rate.
+
+    Where the negatives are too few for it, the line is at the lowest rate they can show.
+
+    Args:
+        scores: of calibration_scores; names: metric -> name; rate: stated false-positive rate.
+    """
+    with plt.rc_context(STYLE):
+        if not len(scores):
+            return empty_figure("Score normalisation", "no clip of the corpus could be scored")
+        figure, axes = plt.subplots(2, len(names), figsize=(4.6 * len(names), 5.2), squeeze=False)
+        for line, normalisation in zip(axes, ("raw", "normalised")):
+            for axis, (metric, name) in zip(line, names.items()):
+                sides = [negatives_of(scores, metric, normalisation, kinds) for kinds in (NEGATIVES, ("positive",))]
+                _histograms(axis, sides, rate)
+                axis.set(xlabel=name, ylabel="share of scores", title=normalisation)
+        figure.tight_layout()
+        return figure
+
+
+def _histograms(axis, sides: Sequence[np.ndarray], rate: float) -> None:
+    shown = [values[values > FLOOR] for values in sides]
+    edges = np.linspace(-0.4, 1.0, 57)
+    for values, kept, name, colour in zip(sides, shown, ("negatives", "positives"), (HELDOUT, MEMBER)):
+        weights = np.full(len(kept), 1 / max(1, len(values)))
+        silent = f", {len(values) - len(kept)} never fire" if len(kept) < len(values) else ""
+        label = f"{name} (n = {len(values)}{silent})"
+        kept = np.clip(kept, edges[0], edges[-1])
+        axis.hist(kept, edges, weights=weights, color=colour, alpha=0.55, label=label)
+    if len(sides[0]):
+        used = max(rate, 1 / len(sides[0]))
+        threshold = threshold_at(sides[0], used)
+        axis.axvline(threshold, color="black", linestyle="--", linewidth=1, label=f"{threshold:.3g} at a rate of {used:.2g}")
+    axis.legend(loc="upper right")

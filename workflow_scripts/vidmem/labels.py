@@ -1,0 +1,114 @@
+"""Human labels of pairs of clips, and the scores of the metrics on the same pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from .errors import VidmemError
+from .features import ClipFeatures, check_same_preset, usable
+from .lists import read_list
+from .motion import NaturalMotionFilter
+from .validation import content_values, motion_values
+
+LABELS = {"1": True, "0": False, "memorised": True, "not": False}
+KINDS = {"": ("content", "motion"), "content": ("content",), "motion": ("motion",)}
+
+
+def read_labels(path: Path | str, clips: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Read human labels: CSV with first, second, label (1, 0, memorised, not), and optionally kind (content, motion).
+
+    Args:
+        clips: set -> clip table, the sets that a label may name. A clip is named by its id, or by set/id where two sets
+            have it.
+
+    Returns:
+        first, second (set/id), label (bool), kind, line: a row for every kind that a label counts for.
+
+    Raises:
+        VidmemError: with the line: another label or kind, a clip that no set or more than one has, that is not usable, that is
+            compared with itself, or a pair that has a label already.
+    """
+    names = _names(clips)
+    rows, seen = [], {}
+    for line, row in read_list(path, ("first", "second", "label"), ("kind",)):
+        where = f"{path}, line {line}"
+        label, kind = row["label"].strip().lower(), row.get("kind", "").strip().lower()
+        if label not in LABELS:
+            raise VidmemError(f"a label of {', '.join(LABELS)}", repr(row["label"]), where)
+        if kind not in KINDS:
+            raise VidmemError("a kind of content, motion, or none", repr(row["kind"]), where)
+        first, second = (_clip_of(row[side].strip(), names, where) for side in ("first", "second"))
+        if first == second:
+            raise VidmemError("two clips", f"{first} twice", where)
+        for counted in KINDS[kind]:
+            pair = (*sorted((first, second)), counted)
+            if pair in seen:
+                raise VidmemError("one label for each pair and kind", f"one in line {seen[pair]}, too", where)
+            seen[pair] = line
+            rows.append((first, second, LABELS[label], counted, line))
+    return pd.DataFrame(rows, columns=["first", "second", "label", "kind", "line"])
+
+
+def _names(clips: Mapping[str, pd.DataFrame]) -> dict[str, list[tuple[str, str, str]]]:
+    """Ways to name a clip -> (set/id, status, reason) of those it fits."""
+    names: dict[str, list[tuple[str, str, str]]] = {}
+    for name, table in clips.items():
+        for row in table.itertuples():
+            whole = f"{name}/{row.clip_id}"
+            for way in (row.clip_id, whole):
+                names.setdefault(way, []).append((whole, row.status, row.reason))
+    return names
+
+
+def _clip_of(name: str, names: Mapping[str, list[tuple[str, str, str]]], where: str) -> str:
+    found = names.get(name, [])
+    if not found:
+        raise VidmemError("a clip of the audit", repr(name), where, "a clip_id of the clip tables, or set/clip_id")
+    if len(found) > 1:
+        raise VidmemError("a clip of one set", f"{name!r}, which {len(found)} sets have", where, f"write {found[0][0]}")
+    whole, status, reason = found[0]
+    if status != "ok":
+        raise VidmemError("a clip that could be used", f"{name!r}, which is {status}: {reason}", where)
+    return whole
+
+
+def name_by_set(features: ClipFeatures, name: str) -> ClipFeatures:
+    """The features of a set with its name in every clip id: two sets may share ids."""
+    return replace(
+        features,
+        clips=features.clips.assign(clip_id=f"{name}/" + features.clips["clip_id"]),
+        spans={f"{name}/{clip_id}": span for clip_id, span in features.spans.items()},
+        rows=features.rows.assign(clip_id=f"{name}/" + features.rows["clip_id"]),
+    )
+
+
+def label_scores(
+    labels: pd.DataFrame, descriptors: list[ClipFeatures], flows: list[ClipFeatures], rule: NaturalMotionFilter, k: int
+) -> pd.DataFrame:
+    """Scores of the labelled pairs by every metric, in the form of the validation's.
+
+    Args:
+        labels: of read_labels; descriptors, flows: of every set, named by set.
+
+    Returns:
+        Columns of the validation and label; control is 'human'. A motion score of clips too short for it is NaN.
+    """
+    for features in (descriptors, flows):
+        for other in features[1:]:
+            check_same_preset(features[0], other)
+    tables = []
+    for kind, group in labels.groupby("kind", sort=True):
+        pairs = group[["first", "second"]].assign(control="human", cluster=group["first"]).reset_index(drop=True)
+        if kind == "content":
+            wanted = set(pairs["first"]) | set(pairs["second"])
+            vectors = {name: part.of(name) for part in descriptors for name in usable(part.clips)["clip_id"] if name in wanted}
+            preset = next((part.provenance for part in descriptors if part.provenance), "")
+            scores = content_values(pairs, vectors, (preset.split() or [""])[0])
+        else:
+            scores = motion_values(pairs, flows, rule, k)
+        tables.append(scores.merge(group[["first", "second", "label"]], on=["first", "second"]))
+    return pd.concat(tables, ignore_index=True)
