@@ -210,7 +210,7 @@ def calibration_scores(
         COLUMNS; kind is 'held-out', 'leave-one-out' or 'positive'. The clips of the background are in no kind.
     """
     clips = usable(corpus.descriptors.clips).set_index("clip_id")
-    references = matching.reference_clips(corpus.descriptors)
+    references = sorted(matching.reference_clips(corpus.descriptors))  # of ties the first name wins, whatever the shards
     held = sorted(set(matching.query_clips(corpus.descriptors.clips)) & set(corpus.descriptors.spans))
     among = matching.aligned_matches(corpus.descriptors, corpus.descriptors, DEPTH, "", held, held)
     held_scenes = scene_names(same_scene(among, held, calibration["duplicate"]))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from .calibration import FLOOR, NEGATIVES, negatives_of
+from .calibration import FLOOR, NEGATIVES, NORMALISATIONS, negatives_of
 from .figures import HELDOUT, MEMBER, STYLE, empty_figure
 from .statistics import negatives_needed, share_interval, threshold_at
 
@@ -36,8 +37,8 @@ def calibration_figure(
                 threshold = in_force[corpus, metric]
                 axis.axvline(threshold, color="black", linestyle="--", linewidth=1)
                 label = "no threshold supported" if np.isnan(threshold) else f"dashed: threshold {threshold:.3g}"
-                axis.set(xlabel=f"{name} ({label})", ylabel="share", ylim=(-0.02, 1.02), title=f"corpus {corpus}")
-                axis.legend(loc="upper right")
+                axis.set(xlabel=f"{name}, corpus {corpus} ({label})", ylabel="share", ylim=(-0.02, 1.02))
+                axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncol=2)
         figure.tight_layout()
         return figure
 
@@ -60,17 +61,19 @@ def normalisation_figure(scores: pd.DataFrame, names: dict[str, str], rate: floa
     Where the negatives are too few for it, the line is at the lowest rate they can show.
 
     Args:
-        scores: of calibration_scores; names: metric -> name; rate: stated false-positive rate.
+        scores: of calibration_scores, one corpus or more (column corpus); names: metric -> name; rate: stated rate.
     """
     with plt.rc_context(STYLE):
         if not len(scores):
             return empty_figure("Score normalisation", "no clip of the corpus could be scored")
-        figure, axes = plt.subplots(2, len(names), figsize=(4.6 * len(names), 5.2), squeeze=False)
-        for line, normalisation in zip(axes, ("raw", "normalised")):
+        lines = list(product(sorted(set(scores["corpus"])), NORMALISATIONS))
+        figure, axes = plt.subplots(len(lines), len(names), figsize=(4.6 * len(names), 3.1 * len(lines)), squeeze=False)
+        for line, (corpus, normalisation) in zip(axes, lines):
+            own = scores[scores["corpus"] == corpus]
             for axis, (metric, name) in zip(line, names.items()):
-                sides = [negatives_of(scores, metric, normalisation, kinds) for kinds in (NEGATIVES, ("positive",))]
+                sides = [negatives_of(own, metric, normalisation, kinds) for kinds in (NEGATIVES, ("positive",))]
                 _histograms(axis, sides, rate)
-                axis.set(xlabel=name, ylabel="share of scores", title=normalisation)
+                axis.set(xlabel=f"{name}, {normalisation} (corpus {corpus})", ylabel="share of scores")
         figure.tight_layout()
         return figure
 
@@ -80,7 +83,7 @@ def _histograms(axis, sides: Sequence[np.ndarray], rate: float) -> None:
     edges = np.linspace(-0.4, 1.0, 57)
     for values, kept, name, colour in zip(sides, shown, ("negatives", "positives"), (HELDOUT, MEMBER)):
         weights = np.full(len(kept), 1 / max(1, len(values)))
-        silent = f", {len(values) - len(kept)} never fire" if len(kept) < len(values) else ""
+        silent = f", {len(values) - len(kept)} silent or wrong" if len(kept) < len(values) else ""
         label = f"{name} (n = {len(values)}{silent})"
         kept = np.clip(kept, edges[0], edges[-1])
         axis.hist(kept, edges, weights=weights, color=colour, alpha=0.55, label=label)
@@ -88,4 +91,4 @@ def _histograms(axis, sides: Sequence[np.ndarray], rate: float) -> None:
         used = max(rate, 1 / len(sides[0]))
         threshold = threshold_at(sides[0], used)
         axis.axvline(threshold, color="black", linestyle="--", linewidth=1, label=f"{threshold:.3g} at a rate of {used:.2g}")
-    axis.legend(loc="upper right")
+    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncol=2)
