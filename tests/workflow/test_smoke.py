@@ -19,6 +19,10 @@ COLUMNS = {
         "model", "corpus", "kind", "n_prompts", "n_ok", "n_failed", "content_share", "content_low", "content_high",
         "motion_share", "motion_low", "motion_high", "motion_share_unfiltered", "mean_top_gsscd", "mean_top_ofs",
     ],
+    "calibration": [
+        "metric", "preset", "normalisation", "negatives", "chosen_on", "rate", "needs", "threshold", "n_negative", "fpr", "fpr_low",
+        "fpr_high", "fpr_statement", "n_positive", "recall", "auc", "auc_low", "auc_high",
+    ],
     "copies": ["model", "copies", "n", "content_share", "low", "high", "mean_own_gsscd"],
     "prompts": [
         "corpus", "rank", "combined", "prompt_id", "prompt", "source", "target", "cluster", "label", "label_source", "status",
@@ -26,7 +30,7 @@ COLUMNS = {
     ],
 }  # fmt: skip
 FIGURES = ["fig1_gallery_text", "fig2_motion_panel", "fig3_image_panel", "fig4_gallery_unconditional", "fig5_gallery_model",
-           "fig6_score_distributions", "fig9_copies"]  # fmt: skip
+           "fig6_score_distributions", "fig9_copies", "fig10_calibration", "fig11_score_normalisation"]  # fmt: skip
 
 
 def test_it_ends_by_saying_where_the_results_are(smoke):
@@ -117,7 +121,7 @@ def test_second_run_has_nothing_to_do(smoke, run):
 
 def test_a_threshold_reruns_seconds_of_work(smoke, run):
     heavy = {"generate_clips", "describe_frames", "compute_flow", "read_corpus", "make_controls", "search_content"}
-    heavy |= {"search_motion", "build_index", "validate_metrics"}
+    heavy |= {"search_motion", "build_index", "validate_metrics", "calibrate"}
     for key, value in (("content/threshold", 0.9), ("motion/threshold", 0.9), ("motion/samples", "every")):
         jobs = set(re.findall(r"^(\w+) +\d+$", run(smoke[0], "-n", "--cores", "2", *changed(smoke[0], key, value)).text, re.M))
         assert "score_clips" in jobs

@@ -47,7 +47,7 @@ def _supported(metric: str, chosen: dict, corpus: str) -> float:
     if chosen["threshold"] is None:
         hint = "hold out more clips, or state a number as the threshold"
         if chosen["n_negative"]:
-            hint = f"hold out more clips, state a rate of at least {1 / chosen['n_negative']:.3g}, or a number as the threshold"
+            hint = f"hold out more clips, state a rate of at least 1/{chosen['n_negative']}, or a number as the threshold"
         expected = f"{chosen['needs']} negatives for a false-positive rate of {chosen['rate']:g}"
         raise VidmemError(expected, chosen["n_negative"], f"calibration of corpus {corpus}, metric {metric}", hint)
     return float(chosen["threshold"])
