@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from scipy.stats import norm
+from scipy.stats import binom, norm
 
 from vidmem import statistics
 from vidmem.calibration import FLOOR, METRICS, Footage, calibration_scores, choose_thresholds, negatives_of, right_answers
@@ -148,9 +148,29 @@ def test_intervals_of_shares_cover_their_level(total):
         assert covered_shares("exact", share, total) >= 0.95
 
 
-@pytest.mark.parametrize(("share", "total"), [(0.1, 100), (0.25, 87), (0.5, 40), (0.7, 200), (0.05, 300)])
-def test_wilson_covers_its_level_at_one_share(share, total):
-    assert 0.93 <= covered_shares("wilson", share, total) <= 0.97
+def exact_coverage(method, share, total):
+    """Probability that the interval holds the share: the sum over all counts instead of a simulation."""
+    ends = interval_ends(method, total)
+    held = np.flatnonzero((ends[:, 0] <= share) & (share <= ends[:, 1]))
+    return float(binom.pmf(held, total, share).sum())
+
+
+@pytest.mark.parametrize("total", [87, 100, 300])
+def test_wilson_covers_its_level_at_every_share_but_the_ends(total):
+    coverage = np.array([exact_coverage("wilson", share, total) for share in np.linspace(0.1, 0.9, 161)])
+    assert coverage.min() >= 0.93
+    assert coverage.max() <= 0.97
+
+
+def test_where_wilson_covers_less():
+    """Shares near the ends, and few trials: the docs say so, and this says how much."""
+    assert 0.90 <= exact_coverage("wilson", 0.005, 100) <= 0.93
+    assert 0.89 <= exact_coverage("wilson", 0.97, 18) <= 0.92
+
+
+@pytest.mark.parametrize("total", [9, 18, 87, 300])
+def test_clopper_pearson_covers_its_level_at_every_share(total):
+    assert min(exact_coverage("exact", share, total) for share in np.linspace(0.005, 0.995, 199)) >= 0.95
 
 
 # Calibration on a small corpus of descriptors and flows, against loops over all pairs.

@@ -20,8 +20,8 @@ COLUMNS = {
         "motion_share", "motion_low", "motion_high", "motion_share_unfiltered", "mean_top_gsscd", "mean_top_ofs",
     ],
     "calibration": [
-        "metric", "preset", "normalisation", "negatives", "chosen_on", "rate", "needs", "threshold", "n_negative", "fpr", "fpr_low",
-        "fpr_high", "fpr_statement", "n_positive", "recall", "auc", "auc_low", "auc_high",
+        "metric", "preset", "normalisation", "negatives", "chosen_on", "rate", "needs", "threshold", "n_negative", "fpr",
+        "fpr_low", "fpr_high", "fpr_statement", "n_positive", "recall", "auc", "auc_low", "auc_high",
     ],
     "copies": ["model", "copies", "n", "content_share", "low", "high", "mean_own_gsscd"],
     "prompts": [

@@ -81,9 +81,10 @@ def normalisation_figure(scores: pd.DataFrame, names: dict[str, str], rate: floa
 def _histograms(axis, sides: Sequence[np.ndarray], rate: float) -> None:
     shown = [values[values > FLOOR] for values in sides]
     edges = np.linspace(-0.4, 1.0, 57)
-    for values, kept, name, colour in zip(sides, shown, ("negatives", "positives"), (HELDOUT, MEMBER)):
+    names = (("negatives", "silent"), ("positives", "silent or wrong"))
+    for values, kept, (name, lowest), colour in zip(sides, shown, names, (HELDOUT, MEMBER)):
         weights = np.full(len(kept), 1 / max(1, len(values)))
-        silent = f", {len(values) - len(kept)} silent or wrong" if len(kept) < len(values) else ""
+        silent = f", {len(values) - len(kept)} {lowest}" if len(kept) < len(values) else ""
         label = f"{name} (n = {len(values)}{silent})"
         kept = np.clip(kept, edges[0], edges[-1])
         axis.hist(kept, edges, weights=weights, color=colour, alpha=0.55, label=label)

@@ -72,8 +72,8 @@ def auc_interval(
 
     The interval is Student's of log(A / (1 - A)), with the bootstrap's standard error and the degrees of freedom of
     Welch and Satterthwaite for the two classes. Percentiles cover too little: 79 to 94 % of 95 in simulations of 12 to
-    100 clusters, as the AUC is skewed near its ends and few clusters vary too little. These cover 93 to 97 %, but less where
-    an AUC near 1 rests on few clusters of one class (89 % at 0.96 with 20 negatives against 200 positive targets).
+    100 clusters, as the AUC is skewed near its ends and few clusters vary too little. These cover 93 to 97 % there, but less
+    where an AUC near 1 rests on few clusters of one class (88 % at 0.96 with 20 negatives against 200 positive targets).
 
     Args:
         positive, negative: scores, float [n].
