@@ -531,3 +531,27 @@ def test_the_settings_have_their_defaults(root):
     assert completed["calibration"]["false_positive_rate"] == 0.01
     assert completed["labels"] == {"file": None}
     assert complete_config(config | {"content": {"threshold": "calibrated"}}, schema)["content"]["threshold"] == "calibrated"
+
+
+def test_the_gain_of_one_score_over_another_covers_its_level():
+    """Two correlated scores of normal classes, whose true difference of AUC is known."""
+    from scipy.stats import norm
+
+    from vidmem.statistics import auc_gain_interval
+
+    truth = norm.cdf(1.2 / np.sqrt(2)) - norm.cdf(0.6 / np.sqrt(2))
+    stream, covered = np.random.default_rng(7), 0
+    for trial in range(1000):
+        shared = [stream.normal(size=(count, 1)) for count in (20, 60)]
+        noise = [0.6 * common + 0.8 * stream.normal(size=(len(common), 2)) for common in shared]
+        positive, negative = noise[0] + [1.2, 0.6], noise[1]
+        found = auc_gain_interval(positive, negative, np.arange(20), np.arange(60), trial, 200)
+        covered += found.low <= truth <= found.high
+    assert 0.93 <= covered / 1000 <= 0.97
+
+
+def test_a_score_gains_nothing_over_itself(stream):
+    from vidmem.statistics import auc_gain_interval
+
+    positive, negative = (np.repeat(stream.normal(size=(count, 1)), 2, axis=1) for count in (10, 30))
+    assert auc_gain_interval(positive, negative, np.arange(10), np.arange(30)) == (0.0, 0.0, 0.0)

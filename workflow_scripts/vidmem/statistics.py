@@ -94,9 +94,7 @@ def auc_interval(
         # of as many successes (or failures) as the smaller class has clusters.
         count = min(side.count for side in sides)
         return Interval(value, *share_interval(round(value * count), count, level)[1:])
-    parts = sum(part**2 / max(1, side.count - 1) for part, side in zip(drawn[1:], sides))
-    freedom = max(1.0, drawn[1:].sum() ** 2 / parts) if parts > 0 else np.inf
-    reach = stats.t.ppf((1 + level) / 2, freedom) * np.sqrt(drawn[0]) / (value * (1 - value))
+    reach = stats.t.ppf((1 + level) / 2, _welch_freedom(drawn[1:], sides)) * np.sqrt(drawn[0]) / (value * (1 - value))
     return Interval(value, *(float(special.expit(special.logit(value) + end)) for end in (-reach, reach)))
 
 
@@ -133,7 +131,7 @@ def auc_gain_interval(
     draws: int = 500,
     level: float = 0.95,
 ) -> Interval:
-    """AUC of one score less that of another on the same items, with a percentile bootstrap interval that draws whole clusters.
+    """AUC of one score less that of another on the same items, with Student's interval from a bootstrap of whole clusters.
 
     Args:
         positive, negative: both scores, float [n, 2]; the others as for auc_interval.
@@ -141,15 +139,21 @@ def auc_gain_interval(
     value = auc(positive[:, 0], negative[:, 0]) - auc(positive[:, 1], negative[:, 1])
     if not np.isfinite(value):
         return Interval(np.nan, np.nan, np.nan)
-    stream = random_stream("auc gain", seed, len(positive), len(negative))
-    sides = [(positive, positive_clusters), (negative, negative_clusters)]
-    places = [_ClusteredScores(np.arange(len(scores)), clusters) for scores, clusters in sides]
-    samples = []
-    for _ in range(draws):
-        ours, theirs = (side[place.draw(stream).astype(int)] for place, (side, _) in zip(places, sides))
-        samples.append(auc(ours[:, 0], theirs[:, 0]) - auc(ours[:, 1], theirs[:, 1]))
-    low, high = np.nanquantile(samples, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(value, float(low), float(high))
+    drawn = []
+    for column in (0, 1):  # the same stream: both scores are drawn with the same clusters
+        stream = random_stream("auc gain", seed, len(positive), len(negative))
+        sides = [_ClusteredScores(part[:, column], names)
+                 for part, names in ((positive, positive_clusters), (negative, negative_clusters))]  # fmt: skip
+        drawn.append(_drawn_areas(*sides, stream, draws))
+    spread = np.nanvar(drawn[0] - drawn[1], axis=1, ddof=1)
+    reach = stats.t.ppf((1 + level) / 2, _welch_freedom(spread[1:], sides)) * np.sqrt(spread[0])
+    return Interval(value, value - float(reach), value + float(reach))
+
+
+def _welch_freedom(variances: np.ndarray, sides: list[_ClusteredScores]) -> float:
+    """Degrees of freedom of Welch and Satterthwaite for the variances that the two classes bring in."""
+    parts = sum(part**2 / max(1, side.count - 1) for part, side in zip(variances, sides))
+    return max(1.0, float(variances.sum() ** 2 / parts)) if parts > 0 else np.inf
 
 
 def rank_correlation_interval(
