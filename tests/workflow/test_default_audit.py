@@ -95,3 +95,30 @@ def test_models_that_are_inverted_generate_what_they_saw():
     rows = table("invmm_chance").set_index(["model", "probe"])["share"]
     assert rows[("pixels", "plain sample resembles a training image")] >= 0.5
     assert rows[("pixels", "plain sample resembles a held-out image")] <= 0.01
+
+
+def detection(name, **chosen):
+    rows = table(name)
+    for column, value in ({"model": "reference-text", "steps": "1", "generations": 1} | chosen).items():
+        rows = rows[rows[column].astype(str) == str(value)]
+    return rows.set_index("detector")
+
+
+def test_the_first_step_tells_planted_prompts():
+    rows = detection("table3_content_detection", truth="planted", data="video", copies="16+")
+    assert rows.loc["content", "auc"] >= 0.9
+    assert rows.loc["content", "n_negative"] >= 200
+    assert rows.loc["latent_norm", "auc_low"] <= 0.5 <= rows.loc["latent_norm", "auc_high"]
+
+
+def test_motion_magnitude_adds_to_content_where_motion_is_memorised():
+    rows = detection("table4_motion_detection", truth="metric")
+    assert rows.loc["motion", "auc"] > rows.loc["content", "auc"]
+    assert rows.loc["combined", "gain_low"] > 0
+
+
+def test_content_thresholds_are_calibrated_on_maxima():
+    rows = table("calibration")
+    chosen = rows[(rows["metric"] == "gsscd") & (rows["negatives"] == "together") & (rows["chosen_on"] == "configuration")]
+    assert (chosen["n_negative"] >= 80).all()
+    assert chosen[chosen["normalisation"] == "raw"]["fpr_high"].iloc[0] <= 0.05

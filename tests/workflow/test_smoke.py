@@ -5,6 +5,7 @@ import re
 import shutil
 import zipfile
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -88,10 +89,28 @@ def test_guidance_is_recorded_for_every_step_and_frame(smoke):
     table = pd.read_parquet(smoke[0] / "results/smoke/data/generated-tiny-text/0.guidance.parquet")
     clips = pd.read_parquet(smoke[0] / "results/smoke/data/generated-tiny-text/0.clips.parquet")
     made = clips[clips["status"] == "ok"]
-    assert len(table) == len(made) * 2 * (3 * 6 + 5)  # steps x (three quantities of 6 frames, motion of 5)
+    assert len(table) == len(made) * 2 * (4 * 6 + 5)  # steps x (four quantities of 6 frames, motion of 5)
     assert (table["value"] > 0).all()
     unprompted = pd.read_parquet(smoke[0] / "results/smoke/data/generated-tiny-unconditional/0.guidance.parquet")
     assert len(unprompted) == 0
+
+
+def test_detection_has_a_row_for_every_model_and_no_zero_for_none(smoke):
+    for name in ("table3_content_detection", "table4_motion_detection"):
+        table = pd.read_csv(smoke[0] / f"results/smoke/tables/{name}.csv", keep_default_na=False, na_values=["n/a", ""])
+        unprompted = table[table["model"] == "tiny-unconditional"].iloc[0]
+        assert unprompted["status"] == "not_defined"
+        assert "unconditional" in unprompted["reason"]
+        assert np.isnan(unprompted["auc"])
+        prompted = table[table["model"] == "tiny-text"]
+        assert set(prompted["truth"]) == {"planted", "metric"}
+        assert prompted["tpr_at_1_fpr"].isna().all()  # six negatives
+    probes = pd.read_parquet(smoke[0] / "results/smoke/data/generated-tiny-text/0.probe.parquet")
+    assert probes["prompt_id"].str.startswith("n-").groupby(probes["prompt_id"]).first().sum() == 6
+    first = pd.read_parquet(smoke[0] / "results/smoke/data/generated-tiny-text/0.guidance.parquet").query("step == 0")
+    both = first.merge(probes, on=["clip_id", "frame", "quantity"])
+    assert len(both) == len(first)
+    assert np.allclose(both["value_x"], both["value_y"], rtol=1e-3)  # the probe is the first step of the generation
 
 
 def test_provenance_is_in_the_rows(smoke):

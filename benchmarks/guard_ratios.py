@@ -1,0 +1,58 @@
+"""Time of guarded generations against plain ones, taking turns in one run, and what a stopped one costs.
+
+    python benchmarks/guard_ratios.py [--rounds 10] [--threads 2]
+
+The reference text-to-video model, one prompt a call, 20 steps with guidance.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "workflow_scripts"))
+
+from vidmem.detectors import Detector
+from vidmem.models.adapter import GenerationSpec, load_pipeline
+from vidmem.serving import Guard
+
+CALL = {"num_frames": 8, "height": 32, "width": 32, "num_inference_steps": 20, "guidance_scale": 1.5, "output_type": "np"}
+
+
+def timed(call) -> float:
+    started = time.perf_counter()
+    call(prompt="a stone burrow on a green hill", generator=torch.Generator().manual_seed(0), **CALL)
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    pipeline = load_pipeline(GenerationSpec("TextToVideoSDPipeline", str(ROOT / "reference_models/text-to-video")))
+    pipeline.set_progress_bar_config(disable=True)
+    never, always = (Detector("reference", "content", np.full(100, level), float("nan")) for level in (1e9, 0.0))
+    calls = {"plain": pipeline, "flagging": Guard(pipeline, never), "stopped": Guard(pipeline, always, action="stop")}
+    for call in calls.values():
+        timed(call)
+    times = {name: [] for name in calls}
+    for _ in range(options.rounds):
+        for name, call in calls.items():
+            times[name].append(timed(call))
+    plain = np.median(times["plain"])
+    for name, seconds in times.items():
+        ratio = np.median(np.array(seconds) / np.array(times["plain"]))
+        print(f"{name}: median {np.median(seconds):.3f} s, {ratio:.4f} of a plain generation in the same round")
+    print(f"one step of {CALL['num_inference_steps']} is {plain / CALL['num_inference_steps']:.3f} s of a plain generation")
+
+
+if __name__ == "__main__":
+    main()
