@@ -20,6 +20,7 @@ include: "rules/curate.smk"
 include: "rules/calibrate.smk"
 include: "rules/score.smk"
 include: "rules/detect.smk"
+include: "rules/mitigate.smk"
 include: "rules/exhibits.smk"
 include: "rules/inversion.smk"
 

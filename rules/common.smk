@@ -26,11 +26,12 @@ GUIDED = [name for name in PROMPTED if not config["models"][name]["unconditional
 FROM_FILES = [name for name in MODELS if config["models"][name]["kind"] == "files"]
 INVERSIONS = list(config["inversions"])
 INVERTED = sorted({config["inversions"][name]["corpus"] for name in INVERSIONS})
+MITIGATIONS = config["mitigations"]
 AUDITED = sorted({config["models"][name]["corpus"] for name in MODELS})
 SHARDS = [str(shard) for shard in range(config["shards"])]
 TRAINED = config["train"]["output"]
 # Raised by hand when a change of the code must generate or train again; a test guards them.
-RECIPES = {"generate_clips": 3, "train_model": 2, "invert_images": 3, "probe_guidance": 1}
+RECIPES = {"generate_clips": 3, "train_model": 2, "invert_images": 3, "probe_guidance": 1, "mitigate_clips": 1}
 # What of the motion definition a search depends on: another threshold must not search again.
 MOTION_SEARCH = {key: config["motion"][key] for key in ("k", "cosine", "pairing", "filter")}
 CLIP_RANKS = [1, 2, 3, 4]
@@ -46,6 +47,7 @@ TABLES = [
     "prompts",
     "calibration",
     "label_validation",
+    *(["mitigation"] if MITIGATIONS else []),
 ]
 INVERSION_TABLES = [f"invmm_{name}" for name in ("scores", "images", "separation", "factors", "membership", "chance")]
 INVERSION_FIGURES = [
@@ -77,7 +79,8 @@ wildcard_constraints:
     run=re.escape(RUN),
     corpus=one_of(config["corpora"]),
     model=one_of(MODELS),
-    set="(corpus|controls|generated)-[a-z0-9-]+",
+    mitigation=one_of(MITIGATIONS),
+    set="(corpus|controls|generated|mitigated)-[a-z0-9-]+",
     shard=r"\d+",
     rank=r"\d+",
     kind="[a-z-]+",
@@ -103,7 +106,8 @@ def corpus_of(wildcards):
 def corpus_of_set(clips):
     """The same of the name of a set."""
     kind, _, name = clips.partition("-")
-    return config["models"][name]["corpus"] if kind == "generated" else name
+    model = MITIGATIONS[name]["model"] if kind == "mitigated" else name
+    return config["models"][model]["corpus"] if kind in ("generated", "mitigated") else name
 
 
 def weights_of(name):
@@ -317,6 +321,26 @@ def detection_files():
         "scores": [f"results/{RUN}/scores/generated-{name}.parquet" for name in GUIDED],
         **{kind: [f"{stem}.{ending}.parquet" for stem in stems] for kind, ending in GUIDANCE_FILES.items()},
     }
+
+
+def mitigation_files():
+    """Clips, descriptors and scores before and after every mitigation, and its adjustments, name by name, shard by shard."""
+    files = {
+        "adjusted": [
+            f"results/{RUN}/data/mitigated-{name}/{shard}.adjusted.parquet" for name in MITIGATIONS for shard in SHARDS
+        ]
+    }
+    sides = {
+        "before": [f"generated-{mitigation['model']}" for mitigation in MITIGATIONS.values()],
+        "after": [f"mitigated-{name}" for name in MITIGATIONS],
+    }
+    for side, sets in sides.items():
+        stems = [f"results/{RUN}/data/{name}/{shard}" for name in sets for shard in SHARDS]
+        files[f"{side}_scores"] = [f"results/{RUN}/scores/{name}.parquet" for name in sets]
+        files[f"{side}_clips"] = [f"{stem}.clips.parquet" for stem in stems]
+        files[f"{side}_descriptors"] = [f"{stem}.descriptors.npy" for stem in stems]
+        files[f"{side}_rows"] = [f"{stem}.descriptors.parquet" for stem in stems]
+    return files
 
 
 def described(name):

@@ -13,28 +13,18 @@ def generate_clips(
     import torch
 
     from vidmem import generation, store
-    from vidmem.clip_table import clip_table
     from vidmem.models.adapter import adapter_of
 
     spec, seed, parts = params.spec, params.seed, Path(output.frames).parent / "parts"
     torch.set_num_threads(threads)
-    table = store.load_table(prompts)
-    table = generation.prompts_of_shard(table, shard, params.shards)
+    table = generation.prompts_of_shard(store.load_table(prompts), shard, params.shards)
     requests = generation.requests_of(table, spec["samples"])
     adapter = adapter_of(spec, batch, seed, torch_device(device))
     recipe = json.dumps([params.recipe, spec, seed, model_file.read_text()], sort_keys=True)
     files = store.hash_text(model_file.read_text())[:16]
     provenance = {**spec, "model_files": files, "device": device.kind, "gpu": device.gpu, "run_seed": seed}
-    by_id = {row.prompt_id: row for row in table.itertuples()}
-    rows, guidance = generation.unused_rows(table, model), []
-    with store.ArrayWriter(output.frames, (*spec["size"], 3), "uint8") as writer:
-        for sample in generation.generate_resumable(adapter, requests, parts, recipe):
-            first = writer.append(sample.frames)
-            guidance += generation.guidance_rows(sample)
-            prompt = by_id[sample.request.prompt_id]
-            rows.append(generation.sample_row(sample, prompt, model, first, spec["fps"], seed, provenance))
-    generation.save_guidance(output.guidance, guidance)
-    store.save_table(output.clips, clip_table(rows))
+    about = generation.ClipSet(f"generated-{model}", model, spec["size"], spec["fps"], seed, provenance)
+    generation.save_clip_set(output, generation.generate_resumable(adapter, requests, parts, recipe), table, about)
     generation.drop_parts(parts, recipe, requests)
 
 

@@ -15,6 +15,8 @@ import yaml
 from .errors import VidmemError
 
 Config = dict[str, Any]
+ADJUSTABLE = ("TextToVideoSDPipeline", "StableDiffusionPipeline")
+"""Pipelines whose text embedding can be adjusted: one text encoder, a U-Net, a call that takes prompt_embeds."""
 
 
 def load_schema(path: Path | str) -> Config:
@@ -156,6 +158,8 @@ def _check_references(config: Config) -> None:
             raise VidmemError(f"a corpus of {corpora}", repr(inversion["corpus"]), f"config key inversions.{name}.corpus")
         _check_pipeline("inversions", name, inversion)
         _check_inversion(name, inversion)
+    for name, mitigation in config["mitigations"].items():
+        _check_mitigation(f"config key mitigations.{name}", mitigation, config["models"])
     motion = config["motion"]
     for kind in ("corpora", "models"):
         for name, entry in config[kind].items():
@@ -184,6 +188,19 @@ def _check_prompts(name: str, prompts: Config) -> None:
         raise VidmemError("rank: curated for captions of the corpus", f"file: {prompts['file']}", where, "give one of both")
     if prompts["columns"] and not prompts["file"]:
         raise VidmemError("a file that has these columns", prompts["columns"], f"{where}.columns")
+
+
+def _check_mitigation(where: str, mitigation: Config, models: Config) -> None:
+    adjustable = sorted(name for name, model in models.items() if model.get("pipeline") in ADJUSTABLE)
+    if mitigation["model"] not in adjustable:
+        hint = "its pipeline must be one of " + ", ".join(ADJUSTABLE)
+        raise VidmemError(f"a model of {adjustable}", repr(mitigation["model"]), f"{where}.model", hint)
+    model = models[mitigation["model"]]
+    if mitigation["objective"] == "motion" and model["pipeline"] == "StableDiffusionPipeline":
+        raise VidmemError("objective: content for a model of images", "motion", f"{where}.objective")
+    if mitigation["samples"] > model["samples"]:
+        expected = f"at most {model['samples']} samples, as the model generates without mitigation"
+        raise VidmemError(expected, mitigation["samples"], f"{where}.samples")
 
 
 def _check_inversion(name: str, inversion: Config) -> None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from .clip_table import GUIDANCE_COLUMNS, clip_row
+from .clip_table import GUIDANCE_COLUMNS, clip_row, clip_table
 from .corpus.frames import frame_information
 from .logs import progress
 from .models.adapter import PipelineAdapter, Request, Sample
 from .seeding import seed_of
-from .store import hash_frames, hash_text, save_array, save_json, save_table, shard_of
+from .store import ArrayWriter, hash_frames, hash_text, save_array, save_json, save_table, shard_of
 
 
 def requests_of(prompts: pd.DataFrame, samples: int) -> list[Request]:
@@ -84,36 +85,74 @@ def _load_part(path: Path, request: Request) -> Sample:
     return Sample(request, np.load(path.with_suffix(".npy"), allow_pickle=False), guidance=steps)
 
 
-def sample_row(sample: Sample, prompt, model: str, first: int, fps: float, seed: int, provenance: dict) -> dict:
+@dataclass(frozen=True)
+class ClipSet:
+    """What all clips of a generated set share.
+
+    Attributes:
+        name: generated-<model> or mitigated-<name>; model: that made them.
+        size: (height, width); fps: frames a second.
+        seed: of the run.
+        provenance: how they came about.
+    """
+
+    name: str
+    model: str
+    size: tuple[int, int]
+    fps: float
+    seed: int
+    provenance: dict
+
+
+def save_clip_set(output, samples: Iterable[Sample], prompts: pd.DataFrame, about: ClipSet) -> None:
+    """Write a shard of generated clips one by one: frames, recorded guidance, and the clip table.
+
+    Args:
+        output: paths frames, guidance and clips.
+        samples: what came of the requests.
+        prompts: their prompts; those whose status is not ok get a row, too, so that no denominator loses them.
+    """
+    by_id = {row.prompt_id: row for row in prompts.itertuples()}
+    rows, guidance = unused_rows(prompts, about), []
+    with ArrayWriter(output.frames, (*about.size, 3), "uint8") as writer:
+        for sample in samples:
+            first = writer.append(sample.frames)
+            guidance += guidance_rows(sample)
+            rows.append(sample_row(sample, by_id[sample.request.prompt_id], first, about))
+    save_guidance(output.guidance, guidance)
+    save_table(output.clips, clip_table(rows))
+
+
+def sample_row(sample: Sample, prompt, first: int, about: ClipSet) -> dict:
     """Row of the clip table for a generated sample."""
     return clip_row(
-        provenance,
+        about.provenance,
         clip_id=clip_id_of(sample.request),
-        seed=seed_of(seed, sample.request.prompt_id, sample.request.sample),
+        seed=seed_of(about.seed, sample.request.prompt_id, sample.request.sample),
         first=first,
         count=len(sample.frames),
-        fps=float(fps),
+        fps=float(about.fps),
         information=frame_information(np.asarray(sample.frames)) if len(sample.frames) else 0.0,
         pixels=hash_frames(np.asarray(sample.frames)),
         status=sample.status,
         reason=sample.reason,
-        **_prompt_fields(prompt, model),
+        **_prompt_fields(prompt, about),
     )
 
 
-def unused_rows(prompts: pd.DataFrame, model: str) -> list[dict]:
+def unused_rows(prompts: pd.DataFrame, about: ClipSet) -> list[dict]:
     """Rows of prompts that were not generated, so that no denominator loses them."""
     unused = prompts[prompts["status"] != "ok"].itertuples()
     return [
-        clip_row({}, clip_id=f"{row.prompt_id}-s0", status=row.status, reason=row.reason, **_prompt_fields(row, model))
+        clip_row({}, clip_id=f"{row.prompt_id}-s0", status=row.status, reason=row.reason, **_prompt_fields(row, about))
         for row in unused
     ]
 
 
-def _prompt_fields(prompt, model: str) -> dict:
+def _prompt_fields(prompt, about: ClipSet) -> dict:
     return {
-        "set": f"generated-{model}",
-        "source": model,
+        "set": about.name,
+        "source": about.model,
         "caption": prompt.prompt,
         "prompt_id": prompt.prompt_id,
         "target": prompt.target,

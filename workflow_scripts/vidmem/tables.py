@@ -153,7 +153,7 @@ def _memorization_row(model, corpus, kind, verdicts, kinds, interval) -> dict:
     total, usable = len(content), int((content["n_ok"] > 0).sum())
     row = {"model": model, "corpus": corpus, "kind": kind, "n_prompts": total, "n_ok": usable, "n_failed": total - usable}
     for name, table in (("content", content), ("motion", motion)):
-        row |= _share_columns(name, int(table["memorised"].sum()), total, bool(table["defined"].any()), interval)
+        row |= share_columns(name, int(table["memorised"].sum()), total, bool(table["defined"].any()), interval)
     row["motion_share_unfiltered"] = float(plain["memorised"].mean()) if plain["defined"].any() else np.nan
     row["content_share_images"] = float(images["memorised"].mean()) if content["defined"].any() else np.nan
     return row | {
@@ -164,7 +164,7 @@ def _memorization_row(model, corpus, kind, verdicts, kinds, interval) -> dict:
     }
 
 
-def _share_columns(name: str, found: int, total: int, defined: bool, interval: dict) -> dict:
+def share_columns(name: str, found: int, total: int, defined: bool, interval: dict) -> dict:
     """Share and interval; n/a where nothing could be scored: no clip is ok, or none is long enough for motion."""
     share = share_interval(found if defined else 0, total if defined else 0, interval["level"], interval["method"])
     return {f"{name}_share": share.value, f"{name}_low": share.low, f"{name}_high": share.high}
@@ -177,7 +177,7 @@ def real_rows(corpus: str, clips: pd.DataFrame, scores: pd.DataFrame, metric: st
     row |= {"n_ok": int((held["status"] == "ok").sum()), "n_failed": int((held["status"] != "ok").sum())}
     for name, chosen in (("content", metric), ("motion", "ofs_k")):
         own = scores[scores["metric"] == chosen]
-        row |= _share_columns(name, int(own["verdict"].sum()), len(held), bool(is_defined(own["natural"]).any()), interval)
+        row |= share_columns(name, int(own["verdict"].sum()), len(held), bool(is_defined(own["natural"]).any()), interval)
         row[f"{name}_share_samples"] = row[f"{name}_share"]
     plain = scores[scores["metric"] == "ofs_k_unfiltered"]
     defined = bool(is_defined(plain["natural"]).any())

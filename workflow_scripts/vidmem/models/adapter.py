@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from inspect import signature
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -53,11 +54,16 @@ class GenerationSpec:
 
 @dataclass(frozen=True)
 class Request:
-    """One sample to generate: its identity seeds its noise."""
+    """One sample to generate: its identity seeds its noise.
+
+    Attributes:
+        embedding: float [tokens, width], text embedding to generate with in place of the prompt's own; no part of the identity.
+    """
 
     prompt_id: str
     prompt: str
     sample: int
+    embedding: torch.Tensor | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass
@@ -74,6 +80,15 @@ class Sample:
     status: str = "ok"
     reason: str = ""
     guidance: list[dict[str, np.ndarray]] = field(default_factory=list)
+
+
+class DenoiserCall(NamedTuple):
+    """A call of the denoiser as its pipeline made it: arguments by place and by name, the latents among them, the answer."""
+
+    given: tuple
+    named: dict
+    latents: torch.Tensor
+    prediction: torch.Tensor
 
 
 class PipelineAdapter:
@@ -112,10 +127,10 @@ class PipelineAdapter:
             except VidmemError:
                 raise  # a setting that no request can satisfy
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-                if not _out_of_memory(error):
+                if not out_of_memory(error):
                     samples = self._one_by_one(part, error)
                 elif len(part) > 1:
-                    self._halve(len(part))
+                    self.halve(len(part))
                     continue
                 else:
                     samples = [self._failed(part[0], "out of memory at one sample a call")]
@@ -124,7 +139,8 @@ class PipelineAdapter:
             yield samples
             first += len(part)
 
-    def _halve(self, size: int) -> None:
+    def halve(self, size: int) -> None:
+        """Half the batch from now on, after `size` samples did not fit into memory."""
         self.batch = max(1, size // 2)
         LOGGER.warning("out of memory with %d samples a call: going on with %d", size, self.batch)
         gc.collect()
@@ -192,17 +208,21 @@ class PipelineAdapter:
 
     def _two_calls(self, part: list[Request], reduce: Reducer) -> dict[str, torch.Tensor]:
         """The first step with the prompts and with none, from the same noise."""
-        seen = []
-        for requests in (part, [replace(request, prompt="") for request in part]):
-            handle = self.denoiser.register_forward_hook(partial(_keep_and_stop, seen), with_kwargs=True)
-            try:
-                with torch.inference_mode():
-                    stopped(self.pipeline, (), self._arguments(requests))
-            finally:
-                handle.remove()
-        (given, named, latents, conditional), (*_, unconditional) = seen
-        branches = by_frame(self.denoiser, given, named, latents, unconditional, conditional)
+        with_prompts, without = (self.first_call(ask) for ask in (part, [replace(request, prompt="") for request in part]))
+        given, named, latents, conditional = with_prompts
+        branches = by_frame(self.denoiser, given, named, latents, without.prediction, conditional)
         return {} if branches is None else reduce(branches)
+
+    def first_call(self, part: list[Request]) -> DenoiserCall:
+        """First call of the denoiser for some requests in one batch; the pipeline goes no further."""
+        seen: list[DenoiserCall] = []
+        handle = self.denoiser.register_forward_hook(partial(_keep_and_stop, seen), with_kwargs=True)
+        try:
+            with torch.no_grad():  # no inference_mode: its tensors may not enter a gradient later
+                stopped(self.pipeline, (), self._arguments(part))
+        finally:
+            handle.remove()
+        return seen[0]
 
     def _arguments(self, part: list[Request]) -> dict:
         spec = self.spec
@@ -218,7 +238,18 @@ class PipelineAdapter:
             "generator": [torch_stream(self.seed, request.prompt_id, request.sample) for request in part],
             "output_type": "np",
         }
+        if any(request.embedding is not None for request in part):
+            offered |= {"prompt": None, "prompt_embeds": self._embeddings(part)}
         return {name: value for name, value in offered.items() if name in self.accepted and value is not None}
+
+    def _embeddings(self, part: list[Request]) -> torch.Tensor:
+        found = [request.embedding for request in part if request.embedding is not None]
+        if "prompt_embeds" not in self.accepted or len(found) < len(part):
+            got = f"{type(self.pipeline).__name__}, {len(found)} of {len(part)} requests with an embedding"
+            raise VidmemError(
+                "a pipeline that takes prompt_embeds, and an embedding for every request", got, "Request.embedding"
+            )
+        return torch.stack(found).to(self.denoiser.device, self.denoiser.dtype)
 
 
 def find_denoiser(pipeline) -> torch.nn.Module:
@@ -240,7 +271,7 @@ def _stop(number: int, quantities: dict[str, torch.Tensor]) -> None:
 
 
 def _keep_and_stop(seen: list, module: torch.nn.Module, given: tuple, named: dict, output) -> None:
-    seen.append((given, named, denoiser_input(given, named), denoiser_output(output)))
+    seen.append(DenoiserCall(given, named, denoiser_input(given, named), denoiser_output(output)))
     raise StopGeneration
 
 
@@ -303,7 +334,8 @@ def as_frames(output) -> np.ndarray:
     raise VidmemError("an output with frames or images", type(output).__name__, "models.pipeline")
 
 
-def _out_of_memory(error: BaseException) -> bool:
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out; PyTorch says it in several ways."""
     text = str(error).lower()
     return (
         isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "out of memory" in text or "can't allocate memory" in text

@@ -1,0 +1,31 @@
+"""Memorization before and after every mitigation, and what it costs."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from vidmem.features import load_features
+from vidmem.logs import start_logging
+from vidmem.mitigated import COLUMNS, Side, mitigation_row
+from vidmem.store import load_table, load_tables
+from vidmem.tables import save_exhibit
+
+
+def tabulate(inputs, mitigations: dict, shards: int, config: dict, destination: Path) -> None:
+    rows = []
+    for place, (name, plan) in enumerate(mitigations.items()):
+        own = slice(place * shards, (place + 1) * shards)
+        sides = []
+        for side in ("before", "after"):
+            clips, arrays, owners = (inputs[f"{side}_{kind}"][own] for kind in ("clips", "descriptors", "rows"))
+            scores = load_table(inputs[f"{side}_scores"][place])
+            sides.append(Side(load_tables(clips), scores, load_features(clips, arrays, owners)))
+        rows.append(mitigation_row(name, plan, load_tables(inputs.adjusted[own]), *sides, config))
+    save_exhibit(destination, pd.DataFrame(rows, columns=COLUMNS))
+
+
+if "snakemake" in globals():
+    start_logging(snakemake.log[0], snakemake.scriptdir)
+    params = snakemake.params
+    definitions = {name: params[name] for name in ("content", "motion", "interval")}
+    tabulate(snakemake.input, params.mitigations, params.shards, definitions, Path(snakemake.output[0]))
