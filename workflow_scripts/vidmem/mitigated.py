@@ -12,7 +12,7 @@ import pandas as pd
 from .content import gsscd
 from .detectors import load_detector
 from .errors import VidmemError
-from .features import ClipFeatures, check_same_preset
+from .features import ClipFeatures, check_same_preset, usable
 from .scores import prompt_verdicts
 from .tables import share_columns
 

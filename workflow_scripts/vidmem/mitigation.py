@@ -1,8 +1,8 @@
 """Mitigation while generating: the text embedding is adjusted at the first denoising step until its guidance is small.
 
-Wen et al. (2407.21720): a memorised prompt shows in the guidance of the first step, so gradient descent on its embedding, at that
-step and from the sample's own noise, brings the guidance down to that of harmless prompts; the sample is then generated with
-the embedding that was found. For video the magnitude is that of the frames (content) or of its change between them (motion).
+Wen et al. (2407.21720): a memorised prompt shows in the guidance of the first step, so gradient descent on its embedding, at
+that step and from the sample's own noise, brings the guidance down to that of harmless prompts; the sample is then generated
+with the embedding that was found. For video the magnitude is that of the frames (content) or of its change between them (motion).
 """
 
 from __future__ import annotations
