@@ -62,6 +62,10 @@ def change(config, path, value):
         ("curation", {"lists": [{"name": "a", "path": "a.csv", "columns": {"promt": "x"}}]}, ["did you mean 'prompt'"]),
         ("models/reference-text/prompts", {"rank": "curated", "file": "a.csv"}, ["rank: curated", "give one of both"]),
         ("models/reference-text/prompts", {"columns": {"prompt": "x"}}, ["a file that has these columns"]),
+        ("mitigations", {"a": {"model": "reference-unconditional"}}, ["a model of ['reference-text']", "mitigations.a.model"]),
+        ("mitigations", {"a": {"model": "reference-text", "samples": 3}}, ["at most 2 samples", "mitigations.a.samples"]),
+        ("mitigations", {"a": {"model": "reference-text", "target": 2}}, ["<= 1", "mitigations.a.target"]),
+        ("mitigations", {"a": {"objective": "motion"}}, ["the key 'model'", "mitigations.a"]),
         ("models/reference-text/prompts", {"rank": "copied"}, ["did you mean 'copies'"]),
     ],
 )

@@ -33,6 +33,17 @@ MODULES = {
         "descriptors",
         "seeding",
     ],
+    "mitigate_clips": [
+        "mitigation",
+        "mitigated",
+        "models/adapter",
+        "models/reference",
+        "models/autoencoder",
+        "guidance",
+        "generation",
+        "seeding",
+        "devices",
+    ],
     "probe_guidance": [
         "models/adapter",
         "models/reference",

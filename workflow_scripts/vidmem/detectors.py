@@ -63,11 +63,21 @@ def load_detector(path: Path | str, quantity: str = "content") -> Detector:
     Raises:
         VidmemError: another file, or a quantity that it does not have.
     """
-    record = json.loads(Path(path).read_text(encoding="utf-8"))
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
-        raise VidmemError(f"detectors of format {FORMAT}", str(record)[:80], str(path))
+    record = _load_record(path)
     if quantity not in record["quantities"]:
         raise VidmemError(f"one of {sorted(record['quantities'])}", quantity, str(path), "a model without guidance has none")
     entry = record["quantities"][quantity]
     auc = float("nan") if entry["auc"] is None else entry["auc"]
     return Detector(record["model"], quantity, np.array(entry["negatives"], float), auc)
+
+
+def recorded_quantities(path: Path | str) -> list[str]:
+    """Quantities that a file has detectors of; none for a model without guidance."""
+    return sorted(_load_record(path)["quantities"])
+
+
+def _load_record(path: Path | str) -> dict:
+    record = json.loads(Path(path).read_text(encoding="utf-8"))
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        raise VidmemError(f"detectors of format {FORMAT}", str(record)[:80], str(path))
+    return record

@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 
 from .content import gsscd
-from .detectors import load_detector
-from .errors import VidmemError
+from .detectors import load_detector, recorded_quantities
 from .features import ClipFeatures, check_same_preset, usable
 from .scores import prompt_verdicts
 from .tables import share_columns
@@ -39,10 +38,9 @@ def most_copied(prompts: pd.DataFrame, count: int, splits: Sequence[str]) -> pd.
 
 def harmless_magnitude(detector: Path | str, objective: str, quantile: float) -> float:
     """Quantile of the first-step magnitudes of the negative prompts; NaN where the model has none, for want of guidance."""
-    try:
-        return float(np.quantile(load_detector(detector, objective).negatives, quantile))
-    except VidmemError:
+    if objective not in recorded_quantities(detector):
         return float("nan")
+    return float(np.quantile(load_detector(detector, objective).negatives, quantile))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 Wen et al. (2407.21720): a memorised prompt shows in the guidance of the first step, so gradient descent on its embedding, at
 that step and from the sample's own noise, brings the guidance down to that of harmless prompts; the sample is then generated
-with the embedding that was found. For video the magnitude is that of the frames (content) or of its change between them (motion).
+with the embedding that was found. For video the magnitude is that of the frames (content) or of its change between them
+(motion).
 """
 
 from __future__ import annotations
@@ -160,7 +161,7 @@ def _adjust(adapter: PipelineAdapter, part: list[Request], plan: AdjustmentPlan)
 
 def _record(found: list[Adjustment], places: list[int], magnitudes: dict[str, torch.Tensor], taken: int) -> None:
     for index, place in enumerate(places):
-        values = {kind: float(value[index]) for kind, value in magnitudes.items()}
+        values = {kind: value[index].item() for kind, value in magnitudes.items()}
         found[place].before = found[place].before or values
         found[place].after, found[place].steps = values, taken
 
