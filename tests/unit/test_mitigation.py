@@ -188,8 +188,14 @@ def test_images_of_stable_diffusion_are_adjusted(tmp_path):
 
 
 def prompt_table():
-    rows = [("p-b", 16, "member", "ok"), ("p-a", 16, "member", "ok"), ("p-c", 64, "image", "ok"), ("p-d", 64, "member", "skipped"),
-            ("p-e", 4, "heldout", "ok"), ("p-f", 1, "", "ok")]  # fmt: skip
+    rows = [
+        ("p-b", 16, "member", "ok"),
+        ("p-a", 16, "member", "ok"),
+        ("p-c", 64, "image", "ok"),
+        ("p-d", 64, "member", "skipped"),
+        ("p-e", 4, "heldout", "ok"),
+        ("p-f", 1, "", "ok"),
+    ]
     return pd.DataFrame(rows, columns=["prompt_id", "copies", "split", "status"])
 
 
@@ -249,7 +255,7 @@ def test_the_row_compares_the_same_samples_and_loses_no_prompt(stream):
     row = mitigated.mitigation_row("mine", plan, adjusted, before, after, config)
     assert list(row) == mitigated.COLUMNS
     expected = {
-        "n_prompts": 3, "n_ok": 2, "n_reached": 2, "steps": 4.0, "target": 2.0,
+        "n_prompts": 3, "n_samples": 3, "n_ok": 2, "n_reached": 2, "steps": 4.0, "target": 2.0,
         "content_magnitude_before": 4.0, "content_magnitude_after": 2.0, "motion_magnitude_after": 1.0,
         "content_share_before": 1.0, "content_share_after": 1 / 3, "motion_share_before": 1 / 3, "motion_share_after": 0.0,
         "own_gsscd_before": 0.8, "own_gsscd_after": 0.2, "n_own_ofs": 1, "own_ofs_before": 0.8, "own_ofs_after": 0.1,

@@ -17,7 +17,7 @@ from .tables import share_columns
 
 SIDES = ("before", "after")
 COLUMNS = [
-    "name", "model", "objective", "target", "n_prompts", "n_ok", "n_reached", "steps",
+    "name", "model", "objective", "target", "n_prompts", "n_samples", "n_ok", "n_reached", "steps",
     *(f"{kind}_magnitude_{side}" for kind in ("content", "motion") for side in SIDES),
     *(f"{kind}_{end}_{side}" for kind in ("content", "motion") for side in SIDES for end in ("share", "low", "high")),
     *(f"own_gsscd_{side}" for side in SIDES), "n_own_ofs", *(f"own_ofs_{side}" for side in SIDES),
@@ -73,10 +73,7 @@ def mitigation_row(name: str, plan: Mapping, adjusted: pd.DataFrame, before: Sid
     """
     before = before.of(adjusted["clip_id"])
     row = {"name": name, "model": plan["model"], "objective": plan["objective"], "target": adjusted["target"].mean()}
-    row |= {
-        "n_prompts": adjusted["prompt_id"].nunique(),
-        "n_ok": after.clips[after.clips["status"] == "ok"]["prompt_id"].nunique(),
-    }
+    row |= {"n_prompts": adjusted["prompt_id"].nunique(), "n_samples": len(adjusted), "n_ok": len(usable(after.clips))}
     row |= {"n_reached": int((adjusted["status"] == "reached").sum()), "steps": adjusted["steps"].mean()}
     for side, clips in zip(SIDES, (before, after)):
         row |= {f"{kind}_magnitude_{side}": adjusted[f"{kind}_{side}"].mean() for kind in ("content", "motion")}
