@@ -187,6 +187,11 @@ def generation_spec(model):
     return {key: value for key, value in model.items() if key not in beside}
 
 
+def probe_spec(model):
+    """Those of them that change its first step."""
+    return {key: value for key, value in generation_spec(model).items() if key != "fps"}
+
+
 def model_spec(name):
     """What the configuration says of an audited or an inverted model."""
     return config["models"].get(name) or config["inversions"][name]

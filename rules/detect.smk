@@ -48,7 +48,7 @@ rule probe_guidance:
         seed=config["seed"],
         shards=config["shards"],
         extra_pass=config["detection"]["extra_pass"],
-        spec=lambda wildcards: generation_spec(config["models"][wildcards.model]),
+        spec=lambda wildcards: probe_spec(config["models"][wildcards.model]),
         recipe=RECIPES["probe_guidance"],
     script:
         "../workflow_scripts/probe_guidance.py"
@@ -87,7 +87,7 @@ rule tabulate_detection:
         motion=config["motion"],
         interval=config["interval"],
         seed=config["seed"],
-        code=digest_of("detection", "detectors"),
+        code=digest_of("detection_data", "scores", "tables"),
     script:
         "../workflow_scripts/tabulate_detection.py"
 
@@ -120,6 +120,6 @@ rule plot_detection:
         content=config["content"],
         motion=config["motion"],
         seed=config["seed"],
-        code=digest_of("detection", "detection_plots"),
+        code=digest_of("detection_data", "detection_plots", "scores"),
     script:
         "../workflow_scripts/plot_detection.py"

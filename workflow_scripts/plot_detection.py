@@ -28,14 +28,13 @@ def plot_detection(inputs, params, output) -> None:
             scores = detector_scores(values, case, model.prompts, params.seed)
             panels.append({"title": f"{label}\n{title}", "labels": case.labels, "scores": scores})
         for kind, table in verdicts.items():
-            bands.append(along_steps(model.guidance, kind, table).assign(model=label))
+            bands.append(along_steps(model.guidance, kind, metric_case(table).labels).assign(model=label))
     save_figure(detection_roc(panels), output.roc)
     save_figure(magnitude_steps(pd.concat(bands, ignore_index=True) if bands else pd.DataFrame()), output.steps)
 
 
-def along_steps(guidance: pd.DataFrame, kind: str, verdicts: pd.DataFrame) -> pd.DataFrame:
-    memorised = verdicts.set_index("prompt_id")["memorised"]
-    chosen = guidance[guidance["quantity"] == kind]
+def along_steps(guidance: pd.DataFrame, kind: str, memorised: pd.Series) -> pd.DataFrame:
+    chosen = guidance[(guidance["quantity"] == kind) & guidance["prompt_id"].isin(memorised.index)]
     means = chosen.groupby(["prompt_id", "clip_id", "step"])["value"].mean().reset_index()
     return means.assign(quantity=kind, memorised=means["prompt_id"].map(memorised).astype(bool))
 

@@ -11,7 +11,7 @@ def probe_guidance(prompts: list[str], params, batch: int, shard: int, device: s
     import torch
 
     from vidmem import generation, store
-    from vidmem.guidance import first_step_reducer
+    from vidmem.guidance import first_step_reducer, with_settings
     from vidmem.logs import progress
     from vidmem.models.adapter import Sample, adapter_of
 
@@ -20,7 +20,7 @@ def probe_guidance(prompts: list[str], params, batch: int, shard: int, device: s
     table = generation.prompts_of_shard(table, shard, params.shards)
     requests = generation.requests_of(table, params.spec["samples"])
     adapter = adapter_of(params.spec, batch, params.seed, device)
-    reduce = first_step_reducer(adapter.pipeline.scheduler, params.spec["guidance"])
+    reduce = with_settings(first_step_reducer(adapter.pipeline.scheduler, params.spec["guidance"]))
     steps = adapter.first_steps(requests, reduce, params.extra_pass)
     rows = []
     for request, found in progress(steps, "probe", len(requests), "prompt"):

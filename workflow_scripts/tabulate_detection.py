@@ -32,10 +32,13 @@ def tabulate(inputs, params, output) -> None:
         for kind, metric in (("content", params.content["metric"]), ("motion", "ofs_k")):
             rule = params.content if kind == "content" else params.motion
             verdicts = prompt_verdicts(model.clips, model.scores, metric, rule["samples"])
-            cases = [*planted_cases(model.prompts, params.detection["planted"]), metric_case(verdicts)]
+            planted = list(planted_cases(model.prompts, params.detection["planted"]))
+            # A photograph has no motion to be planted.
+            planted = [case for case in planted if kind == "content" or case.data == "video"]
+            cases = [*planted, metric_case(verdicts)]
             rows = model_rows(name, model.probes, model.guidance, model.prompts, cases, extra, params.interval, params.seed)
             tables[kind] += rows if len(model.probes) else [not_defined_row(name, why_not_defined(settings))]
-        save_detectors(output.detectors[place], model.detectors(name, params.detection["planted"]))
+        save_detectors(output.detectors[place], model.detectors(name, params.detection["planted"], settings["negative_prompt"]))
         save_table(output.one_step[place], one_step_scores(model.probes, model.audited))
     for kind, rows in tables.items():
         save_exhibit(Path(output[kind]), as_table(rows))

@@ -12,7 +12,6 @@ import vidmem
 from vidmem.detection import (
     COLUMNS,
     DETECTORS,
-    Case,
     as_table,
     best_f1,
     combined_scores,
@@ -26,7 +25,14 @@ from vidmem.detection import (
 )
 from vidmem.detectors import Detector, load_detector, save_detectors
 from vidmem.errors import VidmemError
-from vidmem.guidance import GuidancePass, GuidanceRecorder, StopGeneration, guidance_magnitudes, one_step_change
+from vidmem.guidance import (
+    GuidancePass,
+    GuidanceRecorder,
+    StopGeneration,
+    guidance_magnitudes,
+    one_step_change,
+    with_settings,
+)
 from vidmem.inversion.objective import path_of
 from vidmem.models.adapter import GenerationSpec, PipelineAdapter, Request, stopped
 from vidmem.negatives import negative_prompts, prompts_of_grammar
@@ -454,9 +460,9 @@ def test_an_unguarded_generation_is_an_error(adapter, tmp_path):
 
 
 def test_samples_of_a_call():
-    assert samples_of((), {"prompt": "a"}) == 1
-    assert samples_of((["a", "b"],), {"num_images_per_prompt": 3}) == 6
-    assert samples_of((), {"prompt_embeds": torch.zeros(4, 2, 2)}) == 4
+    assert samples_of({"prompt": "a"}) == 1
+    assert samples_of({"prompt": ["a", "b"], "num_images_per_prompt": 3}) == 6
+    assert samples_of({"prompt_embeds": torch.zeros(4, 2, 2)}) == 4
 
 
 def test_a_step_may_end_a_call():
@@ -471,6 +477,74 @@ def test_a_step_may_end_a_call():
         denoiser(torch.zeros(1, 1, 2, 2))
 
 
-def test_cases_narrow_without_touching_each_other():
-    case = Case("planted", "video", "16+", pd.Series([True, False], ["a", "b"]))
-    assert case.labels.index.tolist() == ["a", "b"]
+def strict_guard(adapter, **changes):
+    probes = dict(adapter.first_steps(REQUESTS[:1], with_settings(guidance_magnitudes)))[REQUESTS[0]]
+    made_for = {
+        "frames": 3.0,
+        "elements": float(probes["elements"][0]),
+        "time": float(probes["time"][0]),
+        "negative_prompt": "",
+    }
+    return Guard(adapter.pipeline, Detector("m", "content", np.zeros(100), 0.9, made_for | changes), 0.01)
+
+
+@pytest.mark.parametrize("call", [{"num_frames": 2}, {"height": 64}, {"num_inference_steps": 7}])
+def test_calls_unlike_the_audit_are_refused(adapter, call):
+    assert strict_guard(adapter)("a red ball", **CALL).flagged.tolist() == [True]
+    if "num_inference_steps" in call:  # the same first time step, whatever the number of steps: nothing to refuse
+        assert strict_guard(adapter)("a red ball", **CALL | call).flagged.tolist() == [True]
+        with pytest.raises(VidmemError, match="as in the audit"):
+            strict_guard(adapter, time=1.0)("a red ball", **CALL | call)
+    else:
+        with pytest.raises(VidmemError, match="as in the audit"):
+            strict_guard(adapter)("a red ball", **CALL | call)
+
+
+def test_a_negative_prompt_does_not_switch_the_guard_off(adapter):
+    for hidden in ({"negative_prompt": "a red ball"}, {"negative_prompt_embeds": torch.zeros(1, 32, 32)}):
+        with pytest.raises(VidmemError, match="the negative prompt"):
+            strict_guard(adapter)("a red ball", **hidden, **CALL)
+    with pytest.raises(VidmemError, match="the negative prompt"):  # nor may that of the audit be left out
+        strict_guard(adapter, negative_prompt="blurred")("a red ball", **CALL)
+    assert strict_guard(adapter, negative_prompt="blurred")("a red ball", negative_prompt="blurred", **CALL).flagged.all()
+
+
+def test_a_magnitude_that_is_no_number_is_flagged(adapter):
+    assert guard_of(adapter, 1.0)._flagged(np.array([np.nan, 0.0, 2.0])).tolist() == [True, False, True]
+
+
+def test_recorders_of_two_threads_do_not_see_each_other():
+    from threading import Barrier, Thread
+
+    denoiser, meet, seen = Denoiser(), Barrier(2), {}
+
+    def call(told):
+        with GuidanceRecorder(denoiser, 1) as recorder:
+            meet.wait()
+            denoiser(torch.ones(2, 1, 2, 2), told=torch.tensor([0.0, told]).reshape(2, 1, 1, 1))
+            meet.wait()
+            seen[told] = [step["content"].item() for step in recorder.steps]
+
+    threads = [Thread(target=call, args=(told,)) for told in (1.0, 3.0)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == {1.0: [pytest.approx(2.0)], 3.0: [pytest.approx(6.0)]}
+
+
+def test_a_list_of_memorised_prompts_is_no_list_of_negatives():
+    """Prompts of a file without a clip of the corpus: nothing is known of them, whatever their copies column says."""
+    prompts = some_prompts()
+    listed = pd.DataFrame({"prompt_id": ["q1", "q2"], "prompt": "a", "target": "", "split": "", "copies": 0})
+    for case in planted_cases(pd.concat([prompts, listed]), 16):
+        assert not {"q1", "q2"} & set(case.labels.index)
+
+
+def test_reasons_name_the_cause():
+    prompts = some_prompts()
+    still = probe_rows(prompts).query("quantity != 'motion'")
+    rows = as_table(model_rows("m", still, guidance_table([]), prompts, list(planted_cases(prompts, 16)), 0.0, INTERVAL, 0))
+    reasons = rows[(rows["steps"] == "1") & (rows["copies"] == "16+")].groupby("detector")["reason"].first()
+    assert reasons["motion"] == "a sample of one frame has no motion"
+    assert reasons["content"] == ""

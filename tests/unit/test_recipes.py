@@ -52,6 +52,7 @@ MODULES = {
         "generation",
         "seeding",
         "devices",
+        "inversion/objective",
     ],
     "train_model": ["models/training", "models/reference", "models/autoencoder", "seeding"],
 }

@@ -48,19 +48,25 @@ def planted_cases(prompts: pd.DataFrame, least: int) -> Iterator[Case]:
     """Cases of the planted truth: prompts seen so often, fewer times each apart, against those no clip was planted for.
 
     Args:
-        prompts: prompt_id, split, copies of the prompts whose status is ok, negative ones among them (copies 0).
+        prompts: prompt_id, split, copies of the prompts whose status is ok. Those of a list without a clip of the corpus have no
+            split: nothing is known of them, and they are in no class.
         least: copies from which a prompt counts as planted.
     """
     table = prompts.set_index("prompt_id")
-    negative = table["copies"] == 0
-    for data, own in (("video", table["split"] != "image"), ("image", table["split"] == "image")):
+    negative = is_negative(table)
+    for data, own in (("video", table["split"] == "member"), ("image", table["split"] == "image")):
         groups = [(f"{least}+", table["copies"] >= least)]
-        fewer = sorted(set(table.loc[own & ~negative & (table["copies"] < least), "copies"]), reverse=True)
+        fewer = sorted(set(table.loc[own & (table["copies"] < least), "copies"]), reverse=True)
         groups += [(str(copies), table["copies"] == copies) for copies in fewer]
         for name, chosen in groups:
-            positive = own & chosen & ~negative
+            positive = own & chosen
             if positive.any():
                 yield Case("planted", data, name, positive[positive | negative])
+
+
+def is_negative(prompts: pd.DataFrame) -> pd.Series:
+    """Prompts that no clip was planted for: of scenes that were held out or never shown."""
+    return prompts["split"].isin(["negative", "heldout"])
 
 
 def metric_case(verdicts: pd.DataFrame) -> Case:
@@ -115,7 +121,10 @@ def combined_scores(values: pd.DataFrame, labels: pd.Series, groups: pd.Series, 
     for learnt, kept in parts.split(features, labels, groups):
         model = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced"))
         if labels.iloc[learnt].nunique() == 2:
-            scores.iloc[kept] = model.fit(features[learnt], labels.iloc[learnt]).decision_function(features[kept])
+            model.fit(features[learnt], labels.iloc[learnt])
+            known = model.decision_function(features[learnt])
+            # Every fold has its own scale: scores of different folds are ranked together.
+            scores.iloc[kept] = (model.decision_function(features[kept]) - known.mean()) / max(known.std(), 1e-12)
     return scores
 
 
@@ -156,7 +165,7 @@ def detection_rows(
     rows = []
     for name in DETECTORS:
         row = head | {"copies": case.copies, "detector": name, "overhead_percent": 0.0 if name == "prompt_length" else overhead}
-        row |= _judge(scores[name], case.labels, groups, interval, seed)
+        row |= _judge(scores[name], case.labels, groups, interval, seed, _lacking(name, scores))
         if name == "combined" and row["status"] == "ok":
             gain = _gain(scores["combined"], scores["content"], case.labels, groups, interval, seed)
             row |= dict(zip(("gain", "gain_low", "gain_high"), gain))
@@ -164,13 +173,22 @@ def detection_rows(
     return rows
 
 
-def _judge(scores: pd.Series, labels: pd.Series, groups: pd.Series, interval: Mapping, seed: int) -> dict:
+def _lacking(name: str, scores: Mapping[str, pd.Series]) -> str:
+    """Why a detector has no score at all."""
+    if scores["content"].isna().all():
+        return "no guidance recorded"
+    if scores["motion"].isna().all() and name in ("motion", "ratio", "combined"):
+        return "a sample of one frame has no motion"
+    return "fewer than two targets of a class" if name == "combined" else "not recorded"
+
+
+def _judge(scores: pd.Series, labels: pd.Series, groups: pd.Series, interval: Mapping, seed: int, lacking: str) -> dict:
     known = scores.notna()
     positive, negative = scores[known & labels], scores[known & ~labels]
     row = {"n_positive": len(positive), "n_negative": len(negative)}
     if not len(positive) or not len(negative):
-        lacking = "no guidance recorded" if not known.any() else f"no {'positive' if not len(positive) else 'negative'} prompt"
-        return row | {"status": "not_defined", "reason": lacking}
+        empty = f"no {'positive' if not len(positive) else 'negative'} prompt"
+        return row | {"status": "not_defined", "reason": empty if known.any() or not len(labels) else lacking}
     clusters = (groups.reindex(side.index).to_numpy() for side in (positive, negative))
     area = auc_interval(positive.to_numpy(), negative.to_numpy(), *clusters, seed, interval["draws"], interval["level"])
     row |= {"auc": area.value, "auc_low": area.low, "auc_high": area.high, "status": "ok", "reason": ""}
@@ -266,7 +284,7 @@ def why_not_defined(settings: Mapping) -> str:
         return "clips generated elsewhere: their guidance is not known"
     if settings["unconditional"]:
         return "an unconditional model: there is no prompt to guide by"
-    return "the pipeline makes no guidance pass (distilled, or guidance off); detection.extra_pass asks for one"
+    return "no guidance pass was seen: distilled, guidance off or not from the first step, or a layout that is not known (see the log)"
 
 
 def not_defined_row(model: str, reason: str) -> dict:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from .detection import planted_cases, prompt_magnitudes, sample_numbers
+from .detection import is_negative, planted_cases, prompt_magnitudes, sample_numbers
 from .detectors import KINDS, Detector
 from .statistics import auc
 from .store import load_table, load_tables
@@ -45,16 +45,25 @@ class ModelGuidance:
         """Magnitudes of the first step of one generation, by prompt id."""
         return prompt_magnitudes(self.probes, sample_numbers(self.probes["clip_id"]), 1, 1)
 
-    def detectors(self, name: str, least: int) -> list[Detector]:
+    def made_for(self, negative_prompt: str | None) -> dict:
+        """What the probed calls had in common, see Detector."""
+        probes = self.probes
+        seen = {kind: probes[probes["quantity"] == kind]["value"] for kind in ("elements", "time")}
+        known = {kind: float(values.iloc[0]) for kind, values in seen.items() if values.nunique() == 1}
+        frames = int(probes["frame"].max()) + 1 if len(probes) else 0
+        return known | {"frames": frames, "negative_prompt": negative_prompt or ""}
+
+    def detectors(self, name: str, least: int, negative_prompt: str | None) -> list[Detector]:
         """Detectors of the quantities that are recorded, judged on the videos planted at least so often."""
-        values, cases = self.first_step(), list(planted_cases(self.prompts, least))
+        values, prompts = self.first_step(), self.prompts
+        cases = [case.labels for case in planted_cases(prompts, least) if (case.data, case.copies) == ("video", f"{least}+")]
+        planted, harmless = cases[0][cases[0]].index if cases else [], prompts[is_negative(prompts)]["prompt_id"]
         found = []
         for kind in KINDS:
             known = values[kind].dropna()
-            harmless = known[known.index.isin(self.prompts[self.prompts["copies"] == 0]["prompt_id"])]
-            positive = known[known.index.isin(cases[0].labels[cases[0].labels].index)] if cases else known.iloc[:0]
-            if len(harmless):
-                found.append(Detector(name, kind, harmless.to_numpy(), auc(positive.to_numpy(), harmless.to_numpy())))
+            positive, negative = (known[known.index.isin(chosen)].to_numpy() for chosen in (planted, harmless))
+            if len(negative):
+                found.append(Detector(name, kind, negative, auc(positive, negative), self.made_for(negative_prompt)))
         return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -24,13 +24,16 @@ class Detector:
         model: its name in the audit.
         quantity: 'content' or 'motion'.
         negatives: magnitudes of prompts that no clip was planted for, one generation each, float [n].
-        auc: against the planted prompts of the audit, to know what to expect.
+        auc: against the videos planted in the audit, to know what to expect; NaN where there are none.
+        made_for: what the calls of the audit had in common: frames and elements (values of a frame) of the latents, time of the
+            first step, negative_prompt. Magnitudes of other calls do not compare.
     """
 
     model: str
     quantity: str
     negatives: np.ndarray
     auc: float
+    made_for: dict = field(default_factory=dict)
 
     def threshold(self, rate: float) -> float:
         """Magnitude from which a generation is flagged, for a false-positive rate.
@@ -53,8 +56,8 @@ def save_detectors(path: Path | str, detectors: list[Detector]) -> None:
         one.quantity: {"negatives": sorted(map(float, one.negatives)), "auc": None if np.isnan(one.auc) else float(one.auc)}
         for one in detectors
     }
-    model = detectors[0].model if detectors else Path(path).stem
-    save_json(path, {"format": FORMAT, "model": model, "step": 1, "quantities": entries})
+    model, made_for = (detectors[0].model, detectors[0].made_for) if detectors else (Path(path).stem, {})
+    save_json(path, {"format": FORMAT, "model": model, "step": 1, "made_for": made_for, "quantities": entries})
 
 
 def load_detector(path: Path | str, quantity: str = "content") -> Detector:
@@ -68,7 +71,7 @@ def load_detector(path: Path | str, quantity: str = "content") -> Detector:
         raise VidmemError(f"one of {sorted(record['quantities'])}", quantity, str(path), "a model without guidance has none")
     entry = record["quantities"][quantity]
     auc = float("nan") if entry["auc"] is None else entry["auc"]
-    return Detector(record["model"], quantity, np.array(entry["negatives"], float), auc)
+    return Detector(record["model"], quantity, np.array(entry["negatives"], float), auc, record["made_for"])
 
 
 def recorded_quantities(path: Path | str) -> list[str]:

@@ -9,6 +9,7 @@ of models with different predictions are not comparable with each other.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from types import TracebackType
 from typing import NamedTuple
@@ -133,6 +134,7 @@ class GuidanceRecorder:
         self._waiting: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def __enter__(self) -> GuidanceRecorder:
+        self._thread = threading.get_ident()
         self._handle = self.denoiser.register_forward_hook(self._record, with_kwargs=True)
         return self
 
@@ -140,6 +142,8 @@ class GuidanceRecorder:
         self._handle.remove()
 
     def _record(self, module: torch.nn.Module, given: tuple, named: dict, output) -> None:
+        if threading.get_ident() != self._thread:
+            return  # a call of somebody else who shares the network
         self.calls += 1
         if self.most and len(self.steps) >= self.most:
             return
@@ -220,3 +224,17 @@ def frames_first(values: torch.Tensor, channels: int | None, frames: int | None 
     if channels in (None, values.shape[1]):
         return values.transpose(1, 2).flatten(2)
     return values.flatten(2) if values.shape[2] == channels else None
+
+
+def with_settings(reduce: Reducer) -> Reducer:
+    """A reducer that also says what kind of step it saw: `elements`, values of a frame, and `time`, as the denoiser was told.
+
+    A magnitude only compares with those of calls with the same settings.
+    """
+
+    def both(branches: GuidancePass) -> dict[str, torch.Tensor]:
+        like = branches.latents.new_ones(branches.latents.shape[:2])
+        time = torch.as_tensor(branches.time, device=like.device).float().reshape(-1)[:1]
+        return reduce(branches) | {"elements": like * branches.latents.shape[2], "time": like * time}
+
+    return both

@@ -50,6 +50,8 @@ def read_labels(path: Path | str, clips: Mapping[str, pd.DataFrame]) -> pd.DataF
                 raise VidmemError("one label for each pair and kind", f"one in line {seen[pair]}, too", where)
             seen[pair] = line
             rows.append((first, second, LABELS[label], counted, line))
+    if not rows:
+        raise VidmemError("at least one labelled pair", "none", str(path))
     return pd.DataFrame(rows, columns=["first", "second", "label", "kind", "line"])
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
+from .curation import normalise_caption
 from .errors import VidmemError
 from .prompts import COLUMNS
 from .seeding import random_stream
@@ -28,6 +29,8 @@ def prompts_of_grammar(path: Path | str, count: int, seed: int) -> list[str]:
     Raises:
         VidmemError: another form, a name without words, or a grammar of fewer sentences.
     """
+    if count < 1:
+        raise VidmemError("a number of sentences to draw", count, "config key detection.negatives.count")
     grammar = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     templates, words = _checked_grammar(grammar, str(path))
     stream, drawn = random_stream("negative prompts", seed), {}
@@ -66,9 +69,9 @@ def negative_prompts(texts: list[str], captions: pd.Series) -> pd.DataFrame:
     Returns:
         COLUMNS of prompts; split 'negative', copies 0, no target.
     """
-    known, seen, rows = {_folded(caption) for caption in captions}, Counter(), []
+    known, seen, rows = {normalise_caption(caption) for caption in captions}, Counter(), []
     for text in texts:
-        folded, repeats = _folded(text), seen[text]
+        folded, repeats = normalise_caption(text), seen[text]
         status, reason = ("ok", "")
         if not folded:
             status, reason = "skipped", "empty prompt"
@@ -80,7 +83,3 @@ def negative_prompts(texts: list[str], captions: pd.Series) -> pd.DataFrame:
         rows.append((identity, text, "", "negative", 0, status, reason))
         seen.update({text, folded})
     return pd.DataFrame(rows, columns=COLUMNS)
-
-
-def _folded(text: str) -> str:
-    return " ".join(text.casefold().split())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ import torch
 
 from .detectors import Detector, load_detector
 from .errors import VidmemError
-from .guidance import GuidanceRecorder, StopGeneration
+from .guidance import GuidanceRecorder, StopGeneration, guidance_magnitudes, with_settings
 from .models.adapter import find_denoiser, stopped
 
 ACTIONS = ("flag", "stop")
@@ -35,14 +35,16 @@ class Guard:
     """A pipeline whose calls are watched; called with the arguments of the pipeline itself.
 
     The magnitude is that of the guidance pass that runs anyway: flagging adds no network call, and a stopped generation costs
-    one step. It is compared with those of the detector, so that scheduler, size and frames have to be those of its audit.
+    one step. It only means something for calls like those of the detector's audit: another size, another number of frames, another
+    first time step, or another negative prompt (which could hide any prompt) is refused. Calls from several threads are told apart,
+    as far as the pipeline itself can be shared.
 
     Args:
         pipeline: of diffusers, with classifier-free guidance. It is not changed.
         detector: of results/<run>/detection/<model>.json.
         rate: share of harmless generations that may be flagged.
-        action: 'flag' generates all the same; 'stop' ends a call after the first step if every sample of it is flagged, and
-            generates a mixed batch to its end.
+        action: 'flag' generates all the same; 'stop' ends a call after the first step if every sample of it is flagged. A mixed
+            batch is generated to its end: drop its flagged samples.
 
     Raises:
         VidmemError: an unknown action, a pipeline without denoiser, or a rate the detector has too few negatives for.
@@ -58,29 +60,60 @@ class Guard:
         """Generate under watch.
 
         Raises:
-            VidmemError: no guidance pass was seen: nothing could be judged, and the generation was ended.
+            VidmemError: a call unlike those of the audit, or no guidance pass: nothing could be judged, and nothing is generated.
         """
+        given = signature(type(self.pipeline).__call__).bind(self.pipeline, *args, **kwargs).arguments
+        self._check_negative_prompt(given)
         seen: list[np.ndarray] = []
 
         def look(number: int, quantities: dict[str, torch.Tensor]) -> None:
-            seen.append(quantities[self.detector.quantity].double().mean(1).cpu().numpy())
-            if self.action == "stop" and (seen[0] >= self.threshold).all():
+            self._check_settings(quantities)
+            seen.append(quantities[self.detector.quantity].mean(1).cpu().double().numpy())
+            if self.action == "stop" and self._flagged(seen[0]).all():
                 raise StopGeneration
 
-        with GuidanceRecorder(self.denoiser, samples_of(args, kwargs), on_step=look, patience=2, most=1):
+        reduce = with_settings(guidance_magnitudes)
+        with GuidanceRecorder(self.denoiser, samples_of(given), reduce, look, patience=2, most=1):
             output = stopped(self.pipeline, args, kwargs)
         if not seen:
             hint = "guidance must be on; distilled and unconditional models have none"
             raise VidmemError("a guidance pass", "none in the first calls", type(self.pipeline).__name__, hint)
-        return GuardedOutput(output, seen[0] >= self.threshold, seen[0])
+        return GuardedOutput(output, self._flagged(seen[0]), seen[0])
+
+    def _flagged(self, magnitudes: np.ndarray) -> np.ndarray:
+        """At or above the threshold; a magnitude that is no number is flagged, too."""
+        return ~(magnitudes < self.threshold)
+
+    def _check_negative_prompt(self, given: dict) -> None:
+        expected = self.detector.made_for.get("negative_prompt", "")
+        texts = given.get("negative_prompt") or ""
+        others = {text for text in (texts if isinstance(texts, (list, tuple)) else [texts]) if text != expected}
+        embedded = [
+            name for name, value in given.items() if name.startswith("negative_") and "embeds" in name and value is not None
+        ]
+        if others or embedded:
+            hint = "guidance away from another prompt has another magnitude"
+            raise VidmemError(f"the negative prompt {expected!r}", sorted(others) or embedded, "guarded call", hint)
+
+    def _check_settings(self, quantities: dict[str, torch.Tensor]) -> None:
+        found = {"frames": quantities["content"].shape[1]}
+        found |= {name: float(quantities[name].flatten()[0]) for name in ("elements", "time")}
+        made_for = self.detector.made_for
+        other = {name: value for name, value in found.items() if name in made_for and not np.isclose(value, made_for[name])}
+        if other:
+            expected = {name: made_for[name] for name in other}
+            raise VidmemError(f"a call as in the audit: {expected}", other, "guarded call", "size, frames, steps and scheduler")
 
 
-def samples_of(args: Sequence, kwargs: dict) -> int:
-    """Samples that a call of a pipeline makes."""
-    prompt = kwargs.get("prompt", args[0] if args else None)
-    embedded = kwargs.get("prompt_embeds")
+def samples_of(given: dict) -> int:
+    """Samples that a call of a pipeline makes.
+
+    Args:
+        given: its arguments by name.
+    """
+    prompt, embedded = given.get("prompt"), given.get("prompt_embeds")
     prompts = len(prompt) if isinstance(prompt, (list, tuple)) else 1 if embedded is None else len(embedded)
-    each = [kwargs[name] for name in ("num_images_per_prompt", "num_videos_per_prompt") if kwargs.get(name)]
+    each = [given[name] for name in ("num_images_per_prompt", "num_videos_per_prompt") if given.get(name)]
     return prompts * int(each[0] if each else 1)
 
 

@@ -146,6 +146,8 @@ def auc_gain_interval(
                  for part, names in ((positive, positive_clusters), (negative, negative_clusters))]  # fmt: skip
         drawn.append(_drawn_areas(*sides, stream, draws))
     spread = np.nanvar(drawn[0] - drawn[1], axis=1, ddof=1)
+    if spread[0] < 1e-24:
+        return Interval(value, np.nan, np.nan)  # the same in every draw: too little is known for an interval
     reach = stats.t.ppf((1 + level) / 2, _welch_freedom(spread[1:], sides)) * np.sqrt(spread[0])
     return Interval(value, value - float(reach), value + float(reach))
 
