@@ -25,6 +25,10 @@ COLUMNS = {
         "fpr_low", "fpr_high", "fpr_statement", "n_positive", "recall", "auc", "auc_low", "auc_high",
     ],
     "copies": ["model", "copies", "n", "content_share", "low", "high", "mean_own_gsscd"],
+    "mitigation": [
+        "name", "model", "objective", "n_prompts", "n_reached", "content_share_before", "content_share_after",
+        "motion_share_before", "motion_share_after", "prompt_similarity", "clip_similarity",
+    ],
     "prompts": [
         "corpus", "rank", "combined", "prompt_id", "prompt", "source", "target", "cluster", "label", "label_source", "status",
         "copies", "n_identical_captions", "n_near_captions", "n_near_duplicate_clips", "white_box",

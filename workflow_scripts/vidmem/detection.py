@@ -48,8 +48,8 @@ def planted_cases(prompts: pd.DataFrame, least: int) -> Iterator[Case]:
     """Cases of the planted truth: prompts seen so often, fewer times each apart, against those no clip was planted for.
 
     Args:
-        prompts: prompt_id, split, copies of the prompts whose status is ok. Those of a list without a clip of the corpus have no
-            split: nothing is known of them, and they are in no class.
+        prompts: prompt_id, split, copies of the prompts whose status is ok. Those of a list without a clip of the corpus have
+            no split: nothing is known of them, and they are in no class.
         least: copies from which a prompt counts as planted.
     """
     table = prompts.set_index("prompt_id")
@@ -284,7 +284,7 @@ def why_not_defined(settings: Mapping) -> str:
         return "clips generated elsewhere: their guidance is not known"
     if settings["unconditional"]:
         return "an unconditional model: there is no prompt to guide by"
-    return "no guidance pass was seen: distilled, guidance off or not from the first step, or a layout that is not known (see the log)"
+    return "no guidance pass was seen: distilled, guidance off or not from the first step, or an unknown layout (see the log)"
 
 
 def not_defined_row(model: str, reason: str) -> dict:

@@ -35,9 +35,9 @@ class Guard:
     """A pipeline whose calls are watched; called with the arguments of the pipeline itself.
 
     The magnitude is that of the guidance pass that runs anyway: flagging adds no network call, and a stopped generation costs
-    one step. It only means something for calls like those of the detector's audit: another size, another number of frames, another
-    first time step, or another negative prompt (which could hide any prompt) is refused. Calls from several threads are told apart,
-    as far as the pipeline itself can be shared.
+    one step. It only means something for calls like those of the detector's audit: another size, another number of frames,
+    another first time step, or another negative prompt (which could hide any prompt) is refused. Calls from several threads are
+    told apart, as far as the pipeline itself can be shared.
 
     Args:
         pipeline: of diffusers, with classifier-free guidance. It is not changed.
@@ -60,7 +60,7 @@ class Guard:
         """Generate under watch.
 
         Raises:
-            VidmemError: a call unlike those of the audit, or no guidance pass: nothing could be judged, and nothing is generated.
+            VidmemError: a call unlike those of the audit, or no guidance pass: it could not be judged, and is not generated.
         """
         given = signature(type(self.pipeline).__call__).bind(self.pipeline, *args, **kwargs).arguments
         self._check_negative_prompt(given)
