@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import cache
 from types import TracebackType
 from typing import NamedTuple
 
@@ -22,6 +23,23 @@ from .logs import LOGGER
 QUANTITIES = ("content", "motion", "conditional", "unconditional", "latent")
 """content: |g^f|; motion: |g^(f+1) - g^f|; conditional, unconditional: norm of each branch; latent: norm of what the denoiser
 was given. All L2, per frame."""
+
+LAYOUTS = {
+    "bcthw": (
+        "AllegroTransformer3DModel", "ChronoEditTransformer3DModel", "CosmosTransformer3DModel",
+        "EasyAnimateTransformer3DModel", "HeliosTransformer3DModel",
+        "HunyuanVideo15Transformer3DModel", "HunyuanVideoFramepackTransformer3DModel", "HunyuanVideoTransformer3DModel",
+        "I2VGenXLUNet", "LatteTransformer3DModel", "MochiTransformer3DModel", "MotifVideoTransformer3DModel",
+        "SanaVideoTransformer3DModel", "SanaWMTransformer3DModel", "SkyReelsV2Transformer3DModel", "UNet3DConditionModel",
+        "UNetMotionModel", "WanAnimateTransformer3DModel", "WanTransformer3DModel", "WanVACETransformer3DModel",
+    ),
+    "btchw": (
+        "AnyFlowFARTransformer3DModel", "AnyFlowTransformer3DModel", "CogVideoXTransformer3DModel",
+        "ConsisIDTransformer3DModel", "UNetSpatioTemporalConditionModel",
+    ),
+    "bthwc": ("Kandinsky5Transformer3DModel", "Kandinsky6SRTransformer3DModel", "Kandinsky6Transformer3DModel"),
+}  # fmt: skip
+"""Axes of the video latents of every denoiser class: batch, channels, time, height, width. Read from diffusers 0.42.1."""
 
 
 class StopGeneration(Exception):
@@ -80,15 +98,24 @@ def one_step_change(path, scale: float) -> Reducer:
         scale: guidance scale of the step.
 
     Returns:
-        Reducer of the quantity one_step, float [N, frames], beside guidance_magnitudes.
+        Reducer of the quantity one_step, float [N, frames], beside guidance_magnitudes; left out, with a line in the log, where
+        the prediction has not the shape of the latents.
     """
 
     def reduce(branches: GuidancePass) -> dict[str, torch.Tensor]:
+        if branches.latents.shape != branches.conditional.shape:
+            _warn_of_shapes(tuple(branches.latents.shape[1:]), tuple(branches.conditional.shape[1:]))
+            return guidance_magnitudes(branches)
         guided = branches.unconditional + scale * (branches.conditional - branches.unconditional)
         denoised = path.denoised(branches.latents, guided, path.own_time(branches.time, len(guided), guided.device))
         return guidance_magnitudes(branches) | {"one_step": (denoised - branches.latents).square().mean(2)}
 
     return reduce
+
+
+@cache
+def _warn_of_shapes(given: tuple[int, ...], made: tuple[int, ...]) -> None:
+    LOGGER.warning("no one-step score: latents [frames, values] %s, prediction %s", given, made)
 
 
 def first_step_reducer(scheduler, scale: float) -> Reducer:
@@ -190,40 +217,88 @@ def by_frame(
     unconditional: torch.Tensor,
     conditional: torch.Tensor,
 ) -> GuidancePass | None:
-    """Both branches of a call with a frame axis; None where the layout is not known."""
-    config, frames = getattr(module, "config", None), named.get("num_frames")
-    parts = (
-        frames_first(latents, getattr(config, "in_channels", None), frames),
-        frames_first(unconditional, getattr(config, "out_channels", None), frames),
-        frames_first(conditional, getattr(config, "out_channels", None), frames),
-    )
-    if any(part is None for part in parts):
+    """Both branches of a call with a frame axis; None where the layout is not known, and the log says so once.
+
+    Of channels that only one side has none are kept: a variance behind the prediction, conditioning behind the latents.
+    """
+    layout, frames = layout_of(module, latents, conditional), named.get("num_frames")
+    if layout is None:
+        _warn_of_layout(type(module).__name__)
         return None
+    parts = common_channels(latents, unconditional, conditional, layout.index("c"))
     time = named["timestep"] if "timestep" in named else given[1] if len(given) > 1 else 0.0
-    return GuidancePass(*(part.float() for part in parts), time)
+    return GuidancePass(*(frames_first(part, None, frames, layout).float() for part in parts), time)
 
 
-def frames_first(values: torch.Tensor, channels: int | None, frames: int | None = None) -> torch.Tensor | None:
+@cache
+def _warn_of_layout(name: str) -> None:
+    LOGGER.warning("%s: axes of its latents are not known, no guidance recorded", name)
+
+
+def layout_of(module: torch.nn.Module, latents: torch.Tensor, prediction: torch.Tensor) -> str | None:
+    """Axes of what a denoiser is given and makes.
+
+    A class that LAYOUTS does not name is told by its channels. A network without any configuration is the caller's own and has
+    to be like UNet3DConditionModel.
+
+    Returns:
+        bnc of packed tokens, bchw of images, one of LAYOUTS of video; None where none or more than one is possible.
+    """
+    config, kinds = getattr(module, "config", None), {kind.__name__ for kind in type(module).__mro__}
+    known = [layout for layout, names in LAYOUTS.items() if kinds.intersection(names)]
+    if latents.ndim == prediction.ndim == 5 and (known or config is None):
+        return known[0] if known else "bcthw"
+    taken = getattr(config, "in_channels", None)
+    return layout_by_channels((latents, taken), (prediction, getattr(config, "out_channels", None) or taken))
+
+
+def layout_by_channels(*sides: tuple[torch.Tensor, int | None]) -> str | None:
+    """Axes of tensors that have so many channels each; None where no layout fits all of them, or more than one does."""
+    axes = {values.ndim for values, _ in sides}
+    if axes != {5}:
+        return {3: "bnc", 4: "bchw"}.get(axes.pop()) if len(axes) == 1 else None
+    fitting = [layout for layout in LAYOUTS if all(values.shape[layout.index("c")] == count for values, count in sides)]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def common_channels(
+    latents: torch.Tensor, unconditional: torch.Tensor, conditional: torch.Tensor, axis: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Latents and predictions with the channels that stand for the same.
+
+    A prediction of twice the channels of the latents has a learned variance behind it (PixArt-alpha, Latte, HunyuanDiT).
+    Latents with more channels than the prediction have conditioning behind them (Stable Video Diffusion, HunyuanVideo-1.5).
+
+    Args:
+        axis: of the channels.
+    """
+    taken, made = latents.shape[axis], conditional.shape[axis]
+    if made == 2 * taken:
+        return latents, unconditional.narrow(axis, 0, taken), conditional.narrow(axis, 0, taken)
+    return latents.narrow(axis, 0, min(taken, made)), unconditional, conditional
+
+
+def frames_first(
+    values: torch.Tensor, channels: int | None, frames: int | None = None, layout: str | None = None
+) -> torch.Tensor | None:
     """Latents or a prediction as [B, frames, values].
 
     Args:
-        values: a video's [B, C, T, h, w] or [B, T, C, h, w], an image's [B, C, h, w], or packed tokens [B, tokens, C].
-        channels: tells the two layouts of a video apart.
+        values: of a video, an image or packed tokens.
+        channels: tell the layouts of a video apart where `layout` is not given.
         frames: frames of packed tokens, which come frame by frame; without it they count as one frame.
+        layout: of layout_of.
 
     Returns:
         None where the layout is not known.
     """
-    if values.ndim == 4:
-        return values.flatten(1)[:, None]
-    if values.ndim == 3:
+    layout = layout or layout_by_channels((values, channels))
+    if layout == "bnc":
         known = frames if frames and values.shape[1] % frames == 0 else 1
         return values.reshape(len(values), known, -1)
-    if values.ndim != 5:
-        return None
-    if channels in (None, values.shape[1]):
-        return values.transpose(1, 2).flatten(2)
-    return values.flatten(2) if values.shape[2] == channels else None
+    if layout == "bchw":
+        return values.flatten(1)[:, None]
+    return None if layout is None else values.movedim(layout.index("t"), 1).flatten(2)
 
 
 def with_settings(reduce: Reducer) -> Reducer:

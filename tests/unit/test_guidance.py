@@ -1,0 +1,152 @@
+"""Guidance of models of every shape: layouts of video, channels of one side alone, several denoisers, and probes that fail."""
+
+from __future__ import annotations
+
+import logging
+from types import SimpleNamespace
+
+import pytest
+import torch
+from diffusers import DDIMScheduler
+
+from vidmem.guidance import LAYOUTS, GuidanceRecorder, first_step_reducer, layout_of, one_step_change
+from vidmem.inversion.objective import path_of
+
+
+class Fake(torch.nn.Module):
+    """A denoiser that answers with so many channels: a third of its latents for the first half of a batch, else a half."""
+
+    def __init__(self, channels=None, axis=1, **config):
+        super().__init__()
+        self.channels, self.axis, self.config = channels, axis, SimpleNamespace(**config)
+
+    def forward(self, hidden_states, timestep=999):
+        given = hidden_states.shape[self.axis]
+        kept = hidden_states.narrow(self.axis, 0, min(self.channels, given))
+        more = [torch.full_like(kept.narrow(self.axis, 0, 1), 1e6)] * (self.channels - given)  # nothing may look at these
+        share = torch.where(torch.arange(len(kept)) < len(kept) // 2, 1 / 3, 1 / 2).reshape(-1, *[1] * (kept.ndim - 1))
+        return (torch.cat([kept * share, *more], dim=self.axis),)
+
+
+def named(name):
+    return type(name, (Fake,), {})
+
+
+def recorded(module, latents, reduce):
+    with GuidanceRecorder(module, len(latents) // 2, reduce) as recorder:
+        module(latents, timestep=999)
+    return recorder.steps
+
+
+def doubled(*shape):
+    one = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
+    return torch.cat([one, one])
+
+
+LEARNED = [  # class, axis of the channels, shape of a sample, channels out
+    ("PixArtTransformer2DModel", 1, (4, 6, 5), 8),
+    ("LatteTransformer3DModel", 1, (4, 3, 6, 5), 8),
+    ("LatteTransformer3DModel", 1, (4, 4, 6, 5), 8),  # as many frames as channels
+]
+CONDITIONED = [
+    ("UNetSpatioTemporalConditionModel", 2, (3, 8, 6, 5), 4),
+    ("HunyuanVideo15Transformer3DModel", 1, (9, 3, 6, 5), 4),
+    ("Kandinsky5Transformer3DModel", 4, (3, 6, 5, 9), 4),
+    ("FluxTransformer2DModel", 2, (30, 12), 4),
+]
+
+
+@pytest.mark.parametrize(("name", "axis", "shape", "made"), LEARNED + CONDITIONED)
+def test_channels_of_one_side_alone_are_left_out(name, axis, shape, made):
+    latents, scheduler = doubled(*shape), DDIMScheduler()
+    step = recorded(named(name)(made, axis), latents, first_step_reducer(scheduler, 2.0))[0]
+    kept = latents[:2].movedim(axis, 1)[:, : min(made, shape[axis - 1])]
+    frames = kept.movedim(2, 1).flatten(2) if kept.ndim == 5 else kept.flatten(1)[:, None]
+    assert torch.allclose(step["latent"], frames.norm(dim=2), rtol=1e-4)
+    assert torch.allclose(step["content"], frames.norm(dim=2) / 6, rtol=1e-4)
+    alpha = float(scheduler.alphas_cumprod[999])
+    clean = (frames - (1 - alpha) ** 0.5 * frames * 2 / 3) / alpha**0.5  # 1/3 + 2 * (1/2 - 1/3)
+    assert torch.allclose(step["one_step"], (clean - frames).square().mean(2), rtol=1e-3)
+
+
+def test_no_one_step_score_where_shapes_differ(caplog):
+    with caplog.at_level(logging.WARNING, "vidmem"):
+        step = recorded(named("UNet3DConditionModel")(7), doubled(4, 3, 5, 5), one_step_change(path_of(DDIMScheduler()), 2.0))[
+            0
+        ]
+    assert set(step) == {"content", "motion", "conditional", "unconditional", "latent"}
+    assert "no one-step score: latents [frames, values] (3, 100), prediction (3, 175)" in caplog.text
+
+
+def test_pixart_with_its_learned_variance():
+    from diffusers import AutoencoderKL, PixArtAlphaPipeline, PixArtTransformer2DModel
+
+    torch.manual_seed(0)
+    transformer = PixArtTransformer2DModel(
+        sample_size=8, num_layers=1, patch_size=2, attention_head_dim=8, num_attention_heads=3, caption_channels=32,
+        in_channels=4, cross_attention_dim=24, out_channels=8, num_embeds_ada_norm=1000, use_additional_conditions=False,
+        norm_type="ada_norm_single", norm_elementwise_affine=False,
+    )  # fmt: skip
+    torch.nn.init.normal_(transformer.proj_out.weight)
+    scheduler = DDIMScheduler()
+    pipeline = PixArtAlphaPipeline(None, None, AutoencoderKL(), transformer, scheduler)
+    seen, told, mask = [], torch.randn(2, 5, 32), torch.ones(2, 5, dtype=torch.int64)
+    handle = transformer.register_forward_hook(lambda m, a, k, out: seen.append((a, k, out[0])), with_kwargs=True)
+    with GuidanceRecorder(transformer, 2, first_step_reducer(scheduler, 3.0)) as recorder, torch.inference_mode():
+        pipeline(
+            prompt_embeds=told, prompt_attention_mask=mask, negative_prompt=None, negative_prompt_embeds=torch.zeros(2, 5, 32),
+            negative_prompt_attention_mask=mask, guidance_scale=3.0, num_inference_steps=2, output_type="latent",
+            use_resolution_binning=False, height=8, width=8,
+        )  # fmt: skip
+    handle.remove()
+    prediction, latents = seen[0][2], seen[0][0][0][:2]
+    assert prediction.shape == (4, 8, 8, 8)
+    first, second = prediction[:, :4].chunk(2)
+    assert torch.allclose(recorder.steps[0]["content"][:, 0], (second - first).flatten(1).norm(dim=1), rtol=1e-4)
+    scheduler.config.clip_sample = False
+    guided = first + 3.0 * (second - first)
+    clean = scheduler.step(guided, scheduler.timesteps[0], latents).pred_original_sample
+    assert torch.allclose(recorder.steps[0]["one_step"][:, 0], (clean - latents).square().flatten(1).mean(1), rtol=1e-3)
+
+
+def test_layouts_are_of_classes_that_diffusers_has():
+    import diffusers
+
+    names = [name for names in LAYOUTS.values() for name in names]
+    assert len(names) == len(set(names))
+    assert [name for name in names if not hasattr(diffusers, name)] == []
+
+
+@pytest.mark.parametrize(("layout", "names"), LAYOUTS.items())
+def test_a_known_class_needs_no_channels(layout, names):
+    latents = torch.zeros(2, 4, 4, 4, 4)
+    for name in names:
+        assert layout_of(named(name)(), latents, latents) == layout
+        assert layout_of(type("Ours", (named(name),), {})(), latents, latents) == layout  # a class made from it, too
+
+
+def test_an_unknown_class_is_told_by_its_channels_or_not_at_all():
+    own = Fake(in_channels=4, out_channels=8)
+    told = [
+        ((4, 3, 5, 5), (8, 3, 5, 5)),
+        ((3, 4, 5, 5), (3, 8, 5, 5)),
+        ((3, 5, 5, 4), (3, 5, 5, 8)),
+        ((4, 4, 5, 5), (8, 4, 5, 5)),
+    ]
+    found = [layout_of(own, torch.zeros(1, *given), torch.zeros(1, *made)) for given, made in told]
+    assert found == ["bcthw", "btchw", "bthwc", "bcthw"]
+    both, nothing = torch.zeros(1, 4, 4, 5, 5), torch.zeros(1, 6, 7, 5, 5)
+    assert layout_of(Fake(in_channels=4, out_channels=4), both, both) is None
+    assert layout_of(Fake(in_channels=4, out_channels=None), both[:, :, :3], both[:, :, :3]) == "bcthw"
+    assert layout_of(Fake(in_channels=4, out_channels=4), nothing, nothing) is None
+    assert layout_of(Fake(), both, both) is None
+    assert layout_of(own, both, both[0]) is None
+    assert layout_of(torch.nn.Identity(), both, both) == "bcthw"  # no configuration: a network of the caller's own
+
+
+def test_nothing_is_recorded_of_an_unknown_layout_and_the_log_says_so_once(caplog):
+    module = named("NobodyKnowsThis")(4)
+    with caplog.at_level(logging.WARNING, "vidmem"):
+        for _ in range(2):
+            assert recorded(module, doubled(4, 4, 5, 5), first_step_reducer(DDIMScheduler(), 2.0)) == []
+    assert caplog.text.count("NobodyKnowsThis") == 1
