@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from diffusers import DDIMScheduler
 
-from vidmem.guidance import LAYOUTS, GuidanceRecorder, first_step_reducer, layout_of, one_step_change
+from vidmem.guidance import LAYOUTS, GuidanceRecorder, first_step_reducer, guidance_magnitudes, layout_of, one_step_change
 from vidmem.inversion.objective import path_of
+from vidmem.models.adapter import GenerationSpec, PipelineAdapter, Request
 
 
 class Fake(torch.nn.Module):
@@ -23,7 +26,7 @@ class Fake(torch.nn.Module):
     def forward(self, hidden_states, timestep=999):
         given = hidden_states.shape[self.axis]
         kept = hidden_states.narrow(self.axis, 0, min(self.channels, given))
-        more = [torch.full_like(kept.narrow(self.axis, 0, 1), 1e6)] * (self.channels - given)  # nothing may look at these
+        more = [torch.full_like(kept.narrow(self.axis, 0, 1), 1e4)] * (self.channels - given)  # nothing may look at these
         share = torch.where(torch.arange(len(kept)) < len(kept) // 2, 1 / 3, 1 / 2).reshape(-1, *[1] * (kept.ndim - 1))
         return (torch.cat([kept * share, *more], dim=self.axis),)
 
@@ -150,3 +153,59 @@ def test_nothing_is_recorded_of_an_unknown_layout_and_the_log_says_so_once(caplo
         for _ in range(2):
             assert recorded(module, doubled(4, 4, 5, 5), first_step_reducer(DDIMScheduler(), 2.0)) == []
     assert caplog.text.count("NobodyKnowsThis") == 1
+
+
+REQUESTS = [Request(f"p{number}", text, number % 2) for number, text in enumerate(["a red ball", "two cats", "a wall"])]
+
+
+@pytest.fixture
+def adapter_of(tiny_pipeline):
+    def build(**changes):
+        spec = GenerationSpec(
+            "TextToVideoSDPipeline", str(tiny_pipeline), steps=3, guidance=1.0, frames=3, size=(32, 32), batch=2
+        )
+        return PipelineAdapter(replace(spec, **changes), 0)
+
+    return build
+
+
+def stacked(times):
+    """A denoiser's hook that makes every call one of so many branches, as perturbed attention guidance does."""
+
+    def repeat(module, given, named, output):
+        return (torch.cat([output[0]] * times),) if isinstance(output, tuple) else type(output)(torch.cat([output[0]] * times))
+
+    return repeat
+
+
+def test_calls_of_more_branches_than_one_give_no_guidance_rather_than_zeros(adapter_of, caplog):
+    adapter = adapter_of()
+    handle = adapter.denoiser.register_forward_hook(stacked(3), with_kwargs=True)
+    with caplog.at_level(logging.WARNING, "vidmem"):
+        found = adapter._two_calls(REQUESTS[:2], guidance_magnitudes)
+    handle.remove()
+    assert found == {}
+    assert "2 prompts make calls of [2, 6] samples" in caplog.text
+
+
+def test_the_one_step_score_of_an_asked_for_pass_is_that_of_the_prediction_alone(adapter_of):
+    adapter = adapter_of()
+    path = path_of(adapter.pipeline.scheduler)
+    found, other = (dict(adapter.first_steps(REQUESTS, one_step_change(path, scale), True)) for scale in (1.0, 7.5))
+    call = adapter.first_call(REQUESTS[:1])
+    clean = path.denoised(call.latents, call.prediction, path.own_time(call.given[1], 1, call.latents.device))
+    expected = (clean - call.latents).square().mean((1, 3, 4))[0].numpy()
+    for request in REQUESTS:
+        assert np.array_equal(found[request]["one_step"], other[request]["one_step"])
+    assert found[REQUESTS[0]]["one_step"] == pytest.approx(expected, rel=1e-4)
+    guided = adapter_of(guidance=3.0)  # a pass that guides goes by its scale
+    low, high = (dict(guided.first_steps(REQUESTS, one_step_change(path, scale), True)) for scale in (1.0, 7.5))
+    assert not np.allclose(low[REQUESTS[0]]["one_step"], high[REQUESTS[0]]["one_step"], rtol=1e-3)
+
+
+def test_magnitudes_are_float32_whatever_the_model_computes_in():
+    for dtype in (torch.float16, torch.bfloat16, torch.float64):
+        step = recorded(
+            named("UNet3DConditionModel")(4), doubled(4, 3, 5, 5).to(dtype), first_step_reducer(DDIMScheduler(), 2.0)
+        )
+        assert {values.dtype for values in step[0].values()} == {torch.float32}

@@ -52,12 +52,15 @@ class GuidancePass(NamedTuple):
     Attributes:
         latents, unconditional, conditional: float32 [N, frames, values].
         time: what the denoiser was told, a number or one a sample.
+        guiding: the pipeline goes by both branches; False where it goes by the conditional one alone, and the other was only
+            asked for.
     """
 
     latents: torch.Tensor
     unconditional: torch.Tensor
     conditional: torch.Tensor
     time: torch.Tensor | float = 0.0
+    guiding: bool = True
 
 
 Reducer = Callable[[GuidancePass], dict[str, torch.Tensor]]
@@ -95,7 +98,8 @@ def one_step_change(path, scale: float) -> Reducer:
 
     Args:
         path: noising of the scheduler, of vidmem.inversion.objective.path_of.
-        scale: guidance scale of the step.
+        scale: guidance scale of the step; of passes that do not guide it is 1 (the scale a distilled model is told is no scale
+            of classifier-free guidance).
 
     Returns:
         Reducer of the quantity one_step, float [N, frames], beside guidance_magnitudes; left out, with a line in the log, where
@@ -106,7 +110,8 @@ def one_step_change(path, scale: float) -> Reducer:
         if branches.latents.shape != branches.conditional.shape:
             _warn_of_shapes(tuple(branches.latents.shape[1:]), tuple(branches.conditional.shape[1:]))
             return guidance_magnitudes(branches)
-        guided = branches.unconditional + scale * (branches.conditional - branches.unconditional)
+        used = scale if branches.guiding else 1.0
+        guided = branches.unconditional + used * (branches.conditional - branches.unconditional)
         denoised = path.denoised(branches.latents, guided, path.own_time(branches.time, len(guided), guided.device))
         return guidance_magnitudes(branches) | {"one_step": (denoised - branches.latents).square().mean(2)}
 

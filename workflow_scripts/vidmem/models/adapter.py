@@ -207,11 +207,15 @@ class PipelineAdapter:
         return recorder.steps[0] if recorder.steps else {}
 
     def _two_calls(self, part: list[Request], reduce: Reducer) -> dict[str, torch.Tensor]:
-        """The first step with the prompts and with none, from the same noise."""
+        """The first step with the prompts and with none, from the same noise; nothing where a call is not one branch each."""
         with_prompts, without = (self.first_call(ask) for ask in (part, [replace(request, prompt="") for request in part]))
         given, named, latents, conditional = with_prompts
+        sizes = {len(latents), len(conditional), len(without.prediction)}
+        if sizes != {len(part)}:  # several branches in a call, as perturbed attention guidance stacks them
+            LOGGER.warning("%d prompts make calls of %s samples: no guidance to be had", len(part), sorted(sizes))
+            return {}
         branches = by_frame(self.denoiser, given, named, latents, without.prediction, conditional)
-        return {} if branches is None else reduce(branches)
+        return {} if branches is None else reduce(branches._replace(guiding=False))
 
     def first_call(self, part: list[Request]) -> DenoiserCall:
         """First call of the denoiser for some requests in one batch; the pipeline goes no further."""
