@@ -9,11 +9,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from diffusers import DDIMScheduler
+from diffusers import DDIMScheduler, HeunDiscreteScheduler
 
 from vidmem.guidance import LAYOUTS, GuidanceRecorder, first_step_reducer, guidance_magnitudes, layout_of, one_step_change
 from vidmem.inversion.objective import path_of
-from vidmem.models.adapter import GenerationSpec, PipelineAdapter, Request
+from vidmem.models.adapter import GenerationSpec, PipelineAdapter, Request, find_denoiser, find_denoisers
 
 
 class Fake(torch.nn.Module):
@@ -209,3 +209,54 @@ def test_magnitudes_are_float32_whatever_the_model_computes_in():
             named("UNet3DConditionModel")(4), doubled(4, 3, 5, 5).to(dtype), first_step_reducer(DDIMScheduler(), 2.0)
         )
         assert {values.dtype for values in step[0].values()} == {torch.float32}
+
+
+def test_both_denoisers_of_a_pipeline_are_recorded():
+    """Wan 2.2 hands over from one transformer to the other in the middle of the steps."""
+    from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler, WanPipeline, WanTransformer3DModel
+
+    torch.manual_seed(0)
+    vae = AutoencoderKLWan(
+        base_dim=3, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1, temperal_downsample=[False, True, True]
+    )
+    high, low = (
+        WanTransformer3DModel(
+            patch_size=(1, 2, 2), num_attention_heads=2, attention_head_dim=12, in_channels=16, out_channels=16, text_dim=32,
+            freq_dim=32, ffn_dim=32, num_layers=1, rope_max_seq_len=32,
+        )
+        for _ in range(2)
+    )  # fmt: skip
+    scheduler = FlowMatchEulerDiscreteScheduler()
+    pipeline = WanPipeline(None, None, vae, scheduler, transformer=high, transformer_2=low, boundary_ratio=0.6)
+    pipeline.set_progress_bar_config(disable=True)
+    assert find_denoisers(pipeline) == [high, low]
+    assert find_denoiser(pipeline) is high
+    told, settings = torch.randn(2, 5, 32), {"num_frames": 9, "height": 32, "width": 32, "num_inference_steps": 4}
+    one, both, late = GuidanceRecorder(high, 2), GuidanceRecorder([high, low], 2), GuidanceRecorder(low, 2)
+    with one, both, late, torch.inference_mode():
+        pipeline(prompt_embeds=told, negative_prompt_embeds=torch.zeros_like(told), output_type="latent", **settings)
+    assert (len(one.steps), len(late.steps), len(both.steps)) == (2, 2, 4)
+    for step, expected in zip(both.steps, [*one.steps, *late.steps], strict=True):
+        assert all(torch.equal(values, expected[name]) for name, values in step.items())
+    assert not high._forward_hooks
+    assert not low._forward_hooks
+
+
+def test_a_denoiser_of_packed_sequences_is_left_alone():
+    class Packed(torch.nn.Module):
+        def forward(self, tokens):
+            return ([tokens, tokens],)
+
+    with GuidanceRecorder(Packed(), 1) as recorder:
+        recorder.denoiser(tokens=torch.zeros(3))
+    assert (recorder.calls, recorder.steps) == (1, [])
+
+
+def test_steps_that_are_not_recorded_are_told_once(adapter_of, caplog):
+    adapter = adapter_of(guidance=3.0)
+    with caplog.at_level(logging.WARNING, "vidmem"):
+        list(adapter.generate(REQUESTS))
+        assert "guidance recorded" not in caplog.text
+        adapter.pipeline.scheduler = HeunDiscreteScheduler.from_config(adapter.pipeline.scheduler.config)  # of second order
+        assert [len(sample.guidance) for batch in adapter.generate(REQUESTS) for sample in batch] == [5, 5, 5]
+    assert caplog.text.count("guidance recorded 5 times in 3 steps") == 1

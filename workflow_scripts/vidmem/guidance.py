@@ -10,7 +10,7 @@ of models with different predictions are not comparable with each other.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from types import TracebackType
 from typing import NamedTuple
@@ -138,7 +138,7 @@ class GuidanceRecorder:
     """Context manager that records what a reducer makes of the guidance of one call of a pipeline.
 
     Args:
-        denoiser: the pipeline's U-Net or transformer.
+        denoiser: the pipeline's U-Net or transformer, or several that share the steps.
         samples: samples in the call: a pass of twice as many holds both branches, one of as many may be half of a pair.
         reduce: what is kept of a step.
         on_step: called after every step with its number and its quantities; may raise StopGeneration.
@@ -152,7 +152,7 @@ class GuidanceRecorder:
 
     def __init__(
         self,
-        denoiser: torch.nn.Module,
+        denoiser: torch.nn.Module | Sequence[torch.nn.Module],
         samples: int,
         reduce: Reducer = guidance_magnitudes,
         on_step: Callable[[int, dict[str, torch.Tensor]], None] | None = None,
@@ -167,11 +167,13 @@ class GuidanceRecorder:
 
     def __enter__(self) -> GuidanceRecorder:
         self._thread = threading.get_ident()
-        self._handle = self.denoiser.register_forward_hook(self._record, with_kwargs=True)
+        several = [self.denoiser] if isinstance(self.denoiser, torch.nn.Module) else self.denoiser
+        self._handles = [one.register_forward_hook(self._record, with_kwargs=True) for one in several]
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._handle.remove()
+        for handle in self._handles:
+            handle.remove()
 
     def _record(self, module: torch.nn.Module, given: tuple, named: dict, output) -> None:
         if threading.get_ident() != self._thread:
@@ -180,7 +182,9 @@ class GuidanceRecorder:
         if self.most and len(self.steps) >= self.most:
             return
         latents, prediction = denoiser_input(given, named), denoiser_output(output)
-        if len(prediction) == 2 * self.samples:
+        if not isinstance(latents, torch.Tensor) or not isinstance(prediction, torch.Tensor):
+            pass  # packed sequences, as of Cosmos 3: no branches to tell apart
+        elif len(prediction) == 2 * self.samples:
             unconditional, conditional = prediction.chunk(2)
             self._step(module, given, named, latents[: self.samples], unconditional, conditional)
         elif len(prediction) == self.samples:
@@ -204,8 +208,8 @@ class GuidanceRecorder:
             self.on_step(len(self.steps) - 1, self.steps[-1])
 
 
-def denoiser_input(given: tuple, named: dict) -> torch.Tensor:
-    """Latents of a denoiser's call, whatever diffusers names them."""
+def denoiser_input(given: tuple, named: dict) -> torch.Tensor | None:
+    """Latents of a denoiser's call, by the names that diffusers has for them; None where it has none of these."""
     return next((named[name] for name in ("hidden_states", "sample") if name in named), given[0] if given else None)
 
 

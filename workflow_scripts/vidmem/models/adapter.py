@@ -104,7 +104,7 @@ class PipelineAdapter:
         self.pipeline.set_progress_bar_config(disable=True)
         self.accepted = set(signature(type(self.pipeline).__call__).parameters)
         self.denoiser = find_denoiser(self.pipeline)
-        self.batch, self._warned = spec.batch, False
+        self.batch, self._warned = spec.batch, False  # of guidance that is not, or not all, recorded
 
     @property
     def prompted(self) -> bool:
@@ -163,15 +163,13 @@ class PipelineAdapter:
         return Sample(request, np.zeros((0, *self.spec.size, 3), np.uint8), "failed", reason)
 
     def _call(self, part: list[Request]) -> list[Sample]:
-        recorder = GuidanceRecorder(self.denoiser, len(part))
+        recorder = GuidanceRecorder(find_denoisers(self.pipeline), len(part))
         with recorder, torch.inference_mode():
             output = self.pipeline(**self._arguments(part))
         videos = as_frames(output)
         if tuple(videos.shape[2:4]) != tuple(self.spec.size):
             raise VidmemError(f"frames of size {tuple(self.spec.size)}", videos.shape[2:4], "models.<name>.size")
-        if not recorder.steps and self.prompted and self.spec.guidance > 1 and not self._warned:
-            self._warned = True
-            LOGGER.warning("%s: no guidance pass seen, no guidance recorded", self.spec.pipeline)
+        self._check_recorded(len(recorder.steps))
         samples = []
         for index, (request, video) in enumerate(zip(part, videos, strict=True)):
             guidance = [{name: value[index].cpu().numpy() for name, value in step.items()} for step in recorder.steps]
@@ -180,6 +178,18 @@ class PipelineAdapter:
             else:
                 samples.append(Sample(request, np.round(np.clip(video, 0, 1) * 255).astype(np.uint8), guidance=guidance))
         return samples
+
+    def _check_recorded(self, steps: int) -> None:
+        """Warn, once, of guidance that was not recorded at every step asked for."""
+        if self._warned or not self.prompted or (not steps and self.spec.guidance <= 1):
+            return
+        if not steps:
+            LOGGER.warning("%s: no guidance pass seen, no guidance recorded", self.spec.pipeline)
+        elif "num_inference_steps" in self.accepted and steps != self.spec.steps:
+            LOGGER.warning("%s: guidance recorded %d times in %d steps", self.spec.pipeline, steps, self.spec.steps)
+        else:
+            return
+        self._warned = True
 
     def first_steps(
         self, requests: Sequence[Request], reduce: Reducer = guidance_magnitudes, extra_pass: bool = False
@@ -201,7 +211,7 @@ class PipelineAdapter:
                 yield request, {name: value[index].cpu().numpy() for name, value in found.items()}
 
     def _first_step(self, part: list[Request], reduce: Reducer) -> dict[str, torch.Tensor]:
-        recorder = GuidanceRecorder(self.denoiser, len(part), reduce, _stop, patience=2)
+        recorder = GuidanceRecorder(find_denoisers(self.pipeline), len(part), reduce, _stop, patience=2)
         with recorder, torch.inference_mode():
             stopped(self.pipeline, (), self._arguments(part))
         return recorder.steps[0] if recorder.steps else {}
@@ -218,7 +228,11 @@ class PipelineAdapter:
         return {} if branches is None else reduce(branches._replace(guiding=False))
 
     def first_call(self, part: list[Request]) -> DenoiserCall:
-        """First call of the denoiser for some requests in one batch; the pipeline goes no further."""
+        """First call of the denoiser for some requests in one batch; the pipeline goes no further.
+
+        Raises:
+            VidmemError: a pipeline that does not call it.
+        """
         seen: list[DenoiserCall] = []
         handle = self.denoiser.register_forward_hook(partial(_keep_and_stop, seen), with_kwargs=True)
         try:
@@ -226,6 +240,8 @@ class PipelineAdapter:
                 stopped(self.pipeline, (), self._arguments(part))
         finally:
             handle.remove()
+        if not seen:
+            raise VidmemError("a call of the denoiser", "none", type(self.pipeline).__name__)
         return seen[0]
 
     def _arguments(self, part: list[Request]) -> dict:
@@ -256,12 +272,18 @@ class PipelineAdapter:
         return torch.stack(found).to(self.denoiser.device, self.denoiser.dtype)
 
 
+def find_denoisers(pipeline) -> list[torch.nn.Module]:
+    """U-Net or transformer of a pipeline; of those that share the steps (Wan 2.2) both, that of the first steps first."""
+    parts = (getattr(pipeline, name, None) for name in ("unet", "transformer", "transformer_2"))
+    found = [part for part in parts if part is not None]
+    if not found:
+        raise VidmemError("a pipeline with a unet or transformer", type(pipeline).__name__, "models.pipeline")
+    return found
+
+
 def find_denoiser(pipeline) -> torch.nn.Module:
-    """U-Net or transformer of a pipeline."""
-    for name in ("unet", "transformer"):
-        if getattr(pipeline, name, None) is not None:
-            return getattr(pipeline, name)
-    raise VidmemError("a pipeline with a unet or transformer", type(pipeline).__name__, "models.pipeline")
+    """U-Net or transformer of a pipeline, that of the first steps where several share them."""
+    return find_denoisers(pipeline)[0]
 
 
 def adapter_of(settings: dict, batch: int, seed: int, device: str) -> PipelineAdapter:
