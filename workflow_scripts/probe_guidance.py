@@ -12,8 +12,8 @@ def probe_guidance(prompts: list[str], params, batch: int, shard: int, device: s
 
     from vidmem import generation, store
     from vidmem.guidance import first_step_reducer, with_settings
-    from vidmem.logs import progress
-    from vidmem.models.adapter import Sample, adapter_of
+    from vidmem.logs import LOGGER, progress
+    from vidmem.models.adapter import adapter_of
 
     torch.set_num_threads(threads)
     table = pd.concat([store.load_table(path) for path in prompts], ignore_index=True)
@@ -21,10 +21,13 @@ def probe_guidance(prompts: list[str], params, batch: int, shard: int, device: s
     requests = generation.requests_of(table, params.spec["samples"])
     adapter = adapter_of(params.spec, batch, params.seed, device)
     reduce = with_settings(first_step_reducer(adapter.pipeline.scheduler, params.spec["guidance"]))
-    steps = adapter.first_steps(requests, reduce, params.extra_pass)
+    probed = (sample for batch in adapter.probe(requests, reduce, params.extra_pass) for sample in batch)
     rows = []
-    for request, found in progress(steps, "probe", len(requests), "prompt"):
-        rows += generation.guidance_rows(Sample(request, None, guidance=[found]))
+    for sample in progress(probed, "probe", len(requests), "prompt"):
+        if sample.status != "ok":  # no row: the tables count it among the prompts without guidance
+            clip_id, prompt = generation.clip_id_of(sample.request), sample.request.prompt
+            LOGGER.error("no guidance of %s, prompt %.80r: %s", clip_id, prompt, sample.reason)
+        rows += generation.guidance_rows(sample)
     generation.save_guidance(destination, rows)
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from diffusers import DDIMScheduler, HeunDiscreteScheduler
@@ -260,3 +261,77 @@ def test_steps_that_are_not_recorded_are_told_once(adapter_of, caplog):
         adapter.pipeline.scheduler = HeunDiscreteScheduler.from_config(adapter.pipeline.scheduler.config)  # of second order
         assert [len(sample.guidance) for batch in adapter.generate(REQUESTS) for sample in batch] == [5, 5, 5]
     assert caplog.text.count("guidance recorded 5 times in 3 steps") == 1
+
+
+def failing(adapter, monkeypatch, error, when):
+    """Make encoding the prompts fail where `when` says so of them."""
+    encode = adapter.pipeline.encode_prompt
+
+    def picky(prompt, *given, **more):
+        if when(prompt):
+            raise error
+        return encode(prompt, *given, **more)
+
+    monkeypatch.setattr(adapter.pipeline, "encode_prompt", picky)
+
+
+@pytest.mark.parametrize("setting", [{"guidance": 3.0}, {"guidance": 1.0}])
+def test_a_prompt_that_fails_is_told_and_the_others_are_probed(adapter_of, monkeypatch, setting):
+    adapter = adapter_of(**setting)
+    whole = dict(adapter.first_steps(REQUESTS, extra_pass=True))
+    failing(adapter, monkeypatch, ValueError("no cats"), lambda prompts: "two cats" in prompts)
+    samples = [sample for batch in adapter.probe(REQUESTS, extra_pass=True) for sample in batch]
+    assert [(sample.request, sample.status, sample.reason) for sample in samples] == [
+        (REQUESTS[0], "ok", ""), (REQUESTS[1], "failed", "ValueError: no cats"), (REQUESTS[2], "ok", "")
+    ]  # fmt: skip
+    assert samples[1].guidance == []
+    for sample in (samples[0], samples[2]):
+        assert sample.guidance[0]["content"] == pytest.approx(whole[sample.request]["content"], rel=1e-4)
+    assert not adapter.denoiser._forward_hooks
+    assert list(dict(adapter.first_steps(REQUESTS))) == REQUESTS  # none is lost
+
+
+def test_a_probe_that_runs_out_of_memory_halves_the_batch(adapter_of, monkeypatch):
+    adapter = adapter_of(guidance=3.0, batch=3)
+    whole = dict(adapter.first_steps(REQUESTS))
+    failing(adapter, monkeypatch, torch.OutOfMemoryError("no more"), lambda prompts: len(prompts) > 1)
+    batches = list(adapter.probe(REQUESTS))
+    assert [len(batch) for batch in batches] == [1, 1, 1]
+    assert adapter.batch == 1
+    for (sample,) in batches:
+        assert sample.status == "ok"
+        assert sample.guidance[0]["content"] == pytest.approx(whole[sample.request]["content"], rel=1e-4)
+    failing(adapter, monkeypatch, MemoryError(), lambda prompts: True)
+    samples = [sample for batch in adapter.probe(REQUESTS) for sample in batch]
+    assert {(sample.status, sample.reason) for sample in samples} == {("failed", "out of memory at one sample a call")}
+
+
+def test_guidance_that_is_no_number_is_a_failure(adapter_of):
+    def spoil(branches):
+        found = guidance_magnitudes(branches)
+        found["content"][1, 0] = float("nan")
+        return found
+
+    samples = next(adapter_of(guidance=3.0).probe(REQUESTS[:2], spoil))
+    assert [sample.status for sample in samples] == ["ok", "failed"]
+    assert "NaN" in samples[1].reason
+
+
+def test_the_log_of_a_shard_names_the_prompts_without_a_probe(adapter_of, tmp_path, monkeypatch, caplog):
+    """They have no rows, and the tables count them among the prompts without guidance."""
+    import probe_guidance
+    from vidmem.store import load_table, save_table
+
+    adapter = adapter_of(guidance=3.0)
+    failing(adapter, monkeypatch, ValueError("no cats"), lambda prompts: "two cats" in prompts)
+    monkeypatch.setattr("vidmem.models.adapter.adapter_of", lambda *given: adapter)
+    table = pd.DataFrame([(f"p{number}", text, "ok") for number, text in enumerate(["a red ball", "two cats", "a wall"])])
+    for name, part in (("planted", table[:2]), ("negatives", table[2:])):
+        save_table(tmp_path / f"{name}.parquet", part.set_axis(["prompt_id", "prompt", "status"], axis=1))
+    paths = [str(tmp_path / f"{name}.parquet") for name in ("planted", "negatives")]
+    params = SimpleNamespace(shards=1, seed=0, extra_pass=False, spec={"samples": 2, "guidance": 3.0})
+    with caplog.at_level(logging.ERROR, "vidmem"):
+        probe_guidance.probe_guidance(paths, params, 2, 0, "cpu", 1, tmp_path / "probes.parquet")
+    assert set(load_table(tmp_path / "probes.parquet")["clip_id"]) == {"p0-s0", "p0-s1", "p2-s0", "p2-s1"}
+    for sample in range(2):
+        assert f"no guidance of p1-s{sample}, prompt 'two cats': ValueError: no cats" in caplog.text

@@ -12,7 +12,7 @@ import torch
 from .detectors import Detector, load_detector
 from .errors import VidmemError
 from .guidance import GuidanceRecorder, StopGeneration, guidance_magnitudes, with_settings
-from .models.adapter import find_denoiser, stopped
+from .models.adapter import find_denoisers, stopped
 
 ACTIONS = ("flag", "stop")
 
@@ -54,7 +54,7 @@ class Guard:
         if action not in ACTIONS:
             raise VidmemError(f"one of {ACTIONS}", action, "guard action")
         self.pipeline, self.detector, self.action = pipeline, detector, action
-        self.denoiser, self.threshold = find_denoiser(pipeline), detector.threshold(rate)
+        self.denoisers, self.threshold = find_denoisers(pipeline), detector.threshold(rate)
 
     def __call__(self, *args: Any, **kwargs: Any) -> GuardedOutput:
         """Generate under watch.
@@ -73,7 +73,7 @@ class Guard:
                 raise StopGeneration
 
         reduce = with_settings(guidance_magnitudes)
-        with GuidanceRecorder(self.denoiser, samples_of(given), reduce, look, patience=2, most=1):
+        with GuidanceRecorder(self.denoisers, samples_of(given), reduce, look, patience=2, most=1):
             output = stopped(self.pipeline, args, kwargs)
         if not seen:
             hint = "guidance must be on; distilled and unconditional models have none"

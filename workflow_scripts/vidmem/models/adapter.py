@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from inspect import signature
@@ -82,6 +82,10 @@ class Sample:
     guidance: list[dict[str, np.ndarray]] = field(default_factory=list)
 
 
+BatchCall = Callable[[list[Request]], list[Sample]]
+"""What is asked of a pipeline for some requests in one batch."""
+
+
 class DenoiserCall(NamedTuple):
     """A call of the denoiser as its pipeline made it: arguments by place and by name, the latents among them, the answer."""
 
@@ -119,23 +123,27 @@ class PipelineAdapter:
         if not self.prompted and any(request.prompt for request in requests):
             hint = "set unconditional to a number of clips"
             raise VidmemError("a pipeline that takes prompts", self.spec.pipeline, "models.<name>.pipeline", hint)
+        yield from self._in_batches(requests, self._call)
+
+    def _in_batches(self, requests: Sequence[Request], call: BatchCall) -> Iterator[list[Sample]]:
+        """Samples batch by batch. Too little memory halves the batch; a request that fails alone becomes a failed sample."""
         first = 0
         while first < len(requests):
             part = list(requests[first : first + self.batch])
             try:
-                samples = self._call(part)
+                samples = call(part)
             except VidmemError:
                 raise  # a setting that no request can satisfy
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
                 if not out_of_memory(error):
-                    samples = self._one_by_one(part, error)
+                    samples = self._one_by_one(part, error, call)
                 elif len(part) > 1:
                     self.halve(len(part))
                     continue
                 else:
                     samples = [self._failed(part[0], "out of memory at one sample a call")]
             except Exception as error:  # a pipeline may raise anything; the other requests go on
-                samples = self._one_by_one(part, error)
+                samples = self._one_by_one(part, error, call)
             yield samples
             first += len(part)
 
@@ -147,20 +155,23 @@ class PipelineAdapter:
         if self.device != "cpu":
             torch.cuda.empty_cache()
 
-    def _one_by_one(self, part: list[Request], error: Exception) -> list[Sample]:
+    def _one_by_one(self, part: list[Request], error: Exception, call: BatchCall) -> list[Sample]:
         if len(part) == 1:
             LOGGER.error("prompt %s failed", part[0].prompt_id, exc_info=error)
             return [self._failed(part[0], f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")]
         samples = []
         for request in part:
             try:
-                samples += self._call([request])
+                samples += call([request])
             except Exception as single:
-                samples += self._one_by_one([request], single)
+                samples += self._one_by_one([request], single, call)
         return samples
 
     def _failed(self, request: Request, reason: str) -> Sample:
-        return Sample(request, np.zeros((0, *self.spec.size, 3), np.uint8), "failed", reason)
+        return Sample(request, self._no_frames(), "failed", reason)
+
+    def _no_frames(self) -> np.ndarray:
+        return np.zeros((0, *self.spec.size, 3), np.uint8)
 
     def _call(self, part: list[Request]) -> list[Sample]:
         recorder = GuidanceRecorder(find_denoisers(self.pipeline), len(part))
@@ -191,24 +202,42 @@ class PipelineAdapter:
             return
         self._warned = True
 
-    def first_steps(
+    def probe(
         self, requests: Sequence[Request], reduce: Reducer = guidance_magnitudes, extra_pass: bool = False
-    ) -> Iterator[tuple[Request, dict[str, np.ndarray]]]:
+    ) -> Iterator[list[Sample]]:
         """Guidance of the first denoising step of every request, without generating: one step a batch.
+
+        Running out of memory and requests that fail are dealt with as in generate.
 
         Args:
             requests: as for generate: the same request starts from the same noise.
             extra_pass: for pipelines without a guidance pass, whose first step is run again with an empty prompt.
 
         Yields:
-            The request and its quantities, [frames] each; none where the pipeline makes no guidance pass.
+            Samples without frames, with the guidance of one step; with none where the pipeline makes no guidance pass, or where
+            the probe failed: status and reason say so.
         """
-        for first in range(0, len(requests), self.batch):
-            part = list(requests[first : first + self.batch])
-            found = self._first_step(part, reduce)
-            found = self._two_calls(part, reduce) if extra_pass and not found else found
-            for index, request in enumerate(part):
-                yield request, {name: value[index].cpu().numpy() for name, value in found.items()}
+        yield from self._in_batches(requests, partial(self._probe, reduce=reduce, extra_pass=extra_pass))
+
+    def first_steps(
+        self, requests: Sequence[Request], reduce: Reducer = guidance_magnitudes, extra_pass: bool = False
+    ) -> Iterator[tuple[Request, dict[str, np.ndarray]]]:
+        """Every request of probe and its quantities, [frames] each; {} where the sample has none."""
+        for samples in self.probe(requests, reduce, extra_pass):
+            for sample in samples:
+                yield sample.request, sample.guidance[0] if sample.guidance else {}
+
+    def _probe(self, part: list[Request], reduce: Reducer, extra_pass: bool) -> list[Sample]:
+        found = self._first_step(part, reduce)
+        found = self._two_calls(part, reduce) if extra_pass and not found else found
+        samples = []
+        for index, request in enumerate(part):
+            quantities = {name: value[index].cpu().numpy() for name, value in found.items()}
+            if all(np.isfinite(values).all() for values in quantities.values()):
+                samples.append(Sample(request, self._no_frames(), guidance=[quantities] if quantities else []))
+            else:
+                samples.append(self._failed(request, "NaN or infinity in the guidance of the first step"))
+        return samples
 
     def _first_step(self, part: list[Request], reduce: Reducer) -> dict[str, torch.Tensor]:
         recorder = GuidanceRecorder(find_denoisers(self.pipeline), len(part), reduce, _stop, patience=2)
