@@ -189,7 +189,7 @@ def generation_spec(model):
 
 def probe_spec(model):
     """Those of them that change its first step."""
-    return {key: value for key, value in generation_spec(model).items() if key != "fps"}
+    return {key: value for key, value in generation_spec(model).items() if key not in ("fps", "samples")}
 
 
 def model_spec(name):

@@ -18,7 +18,7 @@ def probe_guidance(prompts: list[str], params, batch: int, shard: int, device: s
     torch.set_num_threads(threads)
     table = pd.concat([store.load_table(path) for path in prompts], ignore_index=True)
     table = generation.prompts_of_shard(table, shard, params.shards)
-    requests = generation.requests_of(table, params.spec["samples"])
+    requests = generation.requests_of(table, 1)
     adapter = adapter_of(params.spec, batch, params.seed, device)
     reduce = with_settings(first_step_reducer(adapter.pipeline.scheduler, params.spec["guidance"]))
     probed = (sample for batch in adapter.probe(requests, reduce, params.extra_pass) for sample in batch)

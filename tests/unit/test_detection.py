@@ -48,6 +48,11 @@ def adapter(tiny_pipeline):
     return PipelineAdapter(spec, 0)
 
 
+def first_steps(adapter, reduce=guidance_magnitudes, extra_pass=False):
+    probed = [sample for batch in adapter.probe(REQUESTS, reduce, extra_pass) for sample in batch]
+    return {sample.request: sample.guidance[0] if sample.guidance else {} for sample in probed}
+
+
 class Denoiser(torch.nn.Module):
     """A network whose prediction is its latents times what it is told."""
 
@@ -147,7 +152,7 @@ def test_the_first_step_is_that_of_the_generation_and_costs_one_call(adapter):
     generated = {sample.request: sample.guidance[0] for batch in adapter.generate(REQUESTS) for sample in batch}
     calls = []
     handle = adapter.denoiser.register_forward_hook(lambda *given: calls.append(1))
-    found = dict(adapter.first_steps(REQUESTS))
+    found = first_steps(adapter)
     handle.remove()
     assert list(found) == REQUESTS
     assert len(calls) == 2  # two batches
@@ -159,17 +164,17 @@ def test_the_first_step_is_that_of_the_generation_and_costs_one_call(adapter):
 def test_asking_twice_gives_the_guidance_that_a_distilled_model_does_not(adapter, tiny_pipeline):
     from dataclasses import replace
 
-    guided = dict(adapter.first_steps(REQUESTS))
+    guided = first_steps(adapter)
     distilled = PipelineAdapter(replace(adapter.spec, guidance=1.0), 0)
-    assert all(found == {} for _, found in distilled.first_steps(REQUESTS))
-    for request, found in distilled.first_steps(REQUESTS, extra_pass=True):
+    assert all(found == {} for _, found in first_steps(distilled).items())
+    for request, found in first_steps(distilled, extra_pass=True).items():
         assert found["content"] == pytest.approx(guided[request]["content"], rel=1e-4)
         assert found["conditional"] == pytest.approx(guided[request]["conditional"], rel=1e-4)
 
 
 def test_a_hook_that_stops_leaves_the_pipeline_as_it_was(adapter):
     before = [sample.frames for batch in adapter.generate(REQUESTS) for sample in batch]
-    list(adapter.first_steps(REQUESTS))
+    first_steps(adapter)
     assert not adapter.denoiser._forward_hooks
     after = [sample.frames for batch in adapter.generate(REQUESTS) for sample in batch]
     assert all(np.array_equal(first, second) for first, second in zip(before, after))
@@ -258,7 +263,7 @@ def probe_rows(prompts, samples=1, steps=1, shift=3.0):
 def test_rows_say_how_many_negatives_a_rate_needs():
     prompts = some_prompts()
     audited = prompts[prompts["split"] != "negative"]
-    probes, guidance = probe_rows(prompts, 2), probe_rows(audited, 2, 12)
+    probes, guidance = probe_rows(prompts), probe_rows(audited, 2, 12)
     cases = list(planted_cases(prompts, 16))
     table = as_table(model_rows("m", probes, guidance, prompts, cases, 0.0, INTERVAL, 0))
     assert list(table.columns) == COLUMNS
@@ -271,6 +276,7 @@ def test_rows_say_how_many_negatives_a_rate_needs():
     assert first["tpr_at_1_fpr"] == 1.0
     assert first["tpr_low"] < 0.7  # six of six prove little
     assert first["auc"] == 1.0
+    assert rows.loc[("content", "1", "2", "video", "16+")]["n_negative"] == 1  # two generations: what was generated
     later = rows.loc[("content", "all", "1", "video", "16+")]
     assert later["n_negative"] == 1  # the held-out one: negative prompts were not generated
     assert np.isnan(later["tpr_at_1_fpr"])
@@ -478,7 +484,7 @@ def test_a_step_may_end_a_call():
 
 
 def strict_guard(adapter, **changes):
-    probes = dict(adapter.first_steps(REQUESTS[:1], with_settings(guidance_magnitudes)))[REQUESTS[0]]
+    probes = first_steps(adapter, with_settings(guidance_magnitudes))[REQUESTS[0]]
     made_for = {
         "frames": 3.0,
         "elements": float(probes["elements"][0]),

@@ -189,10 +189,15 @@ def test_calls_of_more_branches_than_one_give_no_guidance_rather_than_zeros(adap
     assert "2 prompts make calls of [2, 6] samples" in caplog.text
 
 
+def first_steps(adapter, reduce):
+    probed = [sample for batch in adapter.probe(REQUESTS, reduce, True) for sample in batch]
+    return {sample.request: sample.guidance[0] for sample in probed}
+
+
 def test_the_one_step_score_of_an_asked_for_pass_is_that_of_the_prediction_alone(adapter_of):
     adapter = adapter_of()
     path = path_of(adapter.pipeline.scheduler)
-    found, other = (dict(adapter.first_steps(REQUESTS, one_step_change(path, scale), True)) for scale in (1.0, 7.5))
+    found, other = (first_steps(adapter, one_step_change(path, scale)) for scale in (1.0, 7.5))
     call = adapter.first_call(REQUESTS[:1])
     clean = path.denoised(call.latents, call.prediction, path.own_time(call.given[1], 1, call.latents.device))
     expected = (clean - call.latents).square().mean((1, 3, 4))[0].numpy()
@@ -200,7 +205,7 @@ def test_the_one_step_score_of_an_asked_for_pass_is_that_of_the_prediction_alone
         assert np.array_equal(found[request]["one_step"], other[request]["one_step"])
     assert found[REQUESTS[0]]["one_step"] == pytest.approx(expected, rel=1e-4)
     guided = adapter_of(guidance=3.0)  # a pass that guides goes by its scale
-    low, high = (dict(guided.first_steps(REQUESTS, one_step_change(path, scale), True)) for scale in (1.0, 7.5))
+    low, high = (first_steps(guided, one_step_change(path, scale)) for scale in (1.0, 7.5))
     assert not np.allclose(low[REQUESTS[0]]["one_step"], high[REQUESTS[0]]["one_step"], rtol=1e-3)
 
 
@@ -278,7 +283,7 @@ def failing(adapter, monkeypatch, error, when):
 @pytest.mark.parametrize("setting", [{"guidance": 3.0}, {"guidance": 1.0}])
 def test_a_prompt_that_fails_is_told_and_the_others_are_probed(adapter_of, monkeypatch, setting):
     adapter = adapter_of(**setting)
-    whole = dict(adapter.first_steps(REQUESTS, extra_pass=True))
+    whole = first_steps(adapter, guidance_magnitudes)
     failing(adapter, monkeypatch, ValueError("no cats"), lambda prompts: "two cats" in prompts)
     samples = [sample for batch in adapter.probe(REQUESTS, extra_pass=True) for sample in batch]
     assert [(sample.request, sample.status, sample.reason) for sample in samples] == [

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -236,28 +237,28 @@ def model_rows(
 ) -> list[dict]:  # fmt: skip
     """Rows of one model: first step, first ten and all steps; one generation and all.
 
-    The first step was probed for every prompt; later steps are known of the prompts that were generated.
+    One first step was probed for every prompt; all else is known of the prompts that were generated.
 
     Args:
         probes, guidance: clip_id, prompt_id, step, frame, quantity, value.
         prompts: prompt_id, prompt, target, split, copies of all prompts whose status is ok.
         extra_calls: network calls for the first step that the generation itself does not make, percent of its own.
     """
-    rows = []
-    for words, steps in STEPS.items():
-        source = probes if steps == 1 else guidance
-        samples = sample_numbers(source["clip_id"])
-        for generations in sorted({1, int(samples.max()) + 1} if len(samples) else {1}):
-            values = prompt_magnitudes(source, samples, steps, generations)
-            for case in cases:
-                asked = case.labels if steps == 1 else case.labels[~case.labels.index.isin(_negative_ids(prompts))]
-                narrowed = replace(case, labels=asked)
-                rows += detection_rows(model, values, narrowed, prompts, (words, generations), extra_calls, interval, seed)
+    rows, numbers = [], sample_numbers(guidance["clip_id"])
+    for (words, steps), most in product(STEPS.items(), sorted({1, int(numbers.max()) + 1} if len(numbers) else {1})):
+        probed = steps == most == 1
+        source, samples = (probes, sample_numbers(probes["clip_id"])) if probed else (guidance, numbers)
+        values, extra = prompt_magnitudes(source, samples, steps, most), extra_calls if probed else 0.0
+        for case in cases:
+            asked = case if probed else _generated(case, prompts)
+            rows += detection_rows(model, values, asked, prompts, (words, most), extra, interval, seed)
     return rows
 
 
-def _negative_ids(prompts: pd.DataFrame) -> pd.Series:
-    return prompts[prompts["split"] == "negative"]["prompt_id"]
+def _generated(case: Case, prompts: pd.DataFrame) -> Case:
+    """A case without the prompts that are only probed."""
+    probed = prompts[prompts["split"] == "negative"]["prompt_id"]
+    return replace(case, labels=case.labels[~case.labels.index.isin(probed)])
 
 
 def sample_numbers(clip_ids: pd.Series) -> pd.Series:

@@ -219,14 +219,6 @@ class PipelineAdapter:
         """
         yield from self._in_batches(requests, partial(self._probe, reduce=reduce, extra_pass=extra_pass))
 
-    def first_steps(
-        self, requests: Sequence[Request], reduce: Reducer = guidance_magnitudes, extra_pass: bool = False
-    ) -> Iterator[tuple[Request, dict[str, np.ndarray]]]:
-        """Every request of probe and its quantities, [frames] each; {} where the sample has none."""
-        for samples in self.probe(requests, reduce, extra_pass):
-            for sample in samples:
-                yield sample.request, sample.guidance[0] if sample.guidance else {}
-
     def _probe(self, part: list[Request], reduce: Reducer, extra_pass: bool) -> list[Sample]:
         found = self._first_step(part, reduce)
         found = self._two_calls(part, reduce) if extra_pass and not found else found
