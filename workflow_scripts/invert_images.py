@@ -60,11 +60,14 @@ def invert_images(
 
 
 def save_noise(path: str, noise: dict) -> None:
+    import numpy as np
     from safetensors.numpy import save
 
     from vidmem.store import write_atomic
 
-    write_atomic(path, lambda file: file.write(save(noise)))
+    # The format writes memory as it lies, whatever its strides: a view would come back as another picture.
+    contiguous = {name: np.ascontiguousarray(value) for name, value in noise.items()}
+    write_atomic(path, lambda file: file.write(save(contiguous)))
 
 
 if "snakemake" in globals():

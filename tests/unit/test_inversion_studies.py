@@ -191,3 +191,15 @@ def test_intervals_of_correlation_and_mean(stream):
     assert mean_interval(values, 0.9) == pytest.approx((values.mean(), low, high))
     assert np.isnan(mean_interval(values[:1]).low)
     assert np.isnan(mean_interval(values[:0]).value)
+
+
+def test_saved_noise_comes_back_whatever_its_strides(tmp_path, stream):
+    from safetensors.numpy import load_file
+
+    from invert_images import save_noise
+
+    pictures = stream.integers(0, 255, (2, 3, 4, 5), np.uint8)
+    views = {"replays": pictures.transpose(0, 2, 3, 1), "mean": stream.normal(size=(4, 6))[:, ::2], "whole": pictures}
+    save_noise(str(tmp_path / "noise.safetensors"), views)
+    back = load_file(tmp_path / "noise.safetensors")
+    assert all(np.array_equal(back[name], view) for name, view in views.items())
