@@ -54,6 +54,28 @@ rule probe_guidance:
         "../workflow_scripts/probe_guidance.py"
 
 
+rule fit_detectors:
+    input:
+        prompts="results/{run}/prompts/{model}.parquet",
+        negatives="results/{run}/prompts/{model}.negatives.parquet",
+        probes=collect("results/{{run}}/data/generated-{{model}}/{shard}.probe.parquet", shard=SHARDS),
+    output:
+        detectors="results/{run}/detection/{model}.json",
+        one_step="results/{run}/detection/{model}.one_step.parquet",
+    log:
+        "results/{run}/logs/fit_detectors/{model}.log",
+    wildcard_constraints:
+        model=one_of(GUIDED),
+    conda:
+        "../envs/media.yaml"
+    params:
+        planted=config["detection"]["planted"],
+        negative_prompt=lambda wildcards: config["models"][wildcards.model]["negative_prompt"],
+        code=digest_of("detection_data"),
+    script:
+        "../workflow_scripts/fit_detectors.py"
+
+
 rule tabulate_detection:
     input:
         unpack(lambda wildcards: detection_files()),
@@ -70,8 +92,6 @@ rule tabulate_detection:
             category="Tables",
             labels={"exhibit": "Table 4", "what": "detection of motion memorization"},
         ),
-        detectors=collect("results/{{run}}/detection/{model}.json", model=GUIDED),
-        one_step=collect("results/{{run}}/detection/{model}.one_step.parquet", model=GUIDED),
     log:
         "results/{run}/logs/tabulate_detection.log",
     benchmark:

@@ -1,4 +1,4 @@
-"""Tables 3 and 4: how well guidance magnitudes tell memorised prompts; detectors and one-step scores of every model."""
+"""Tables 3 and 4: how well guidance magnitudes tell memorised prompts."""
 
 from pathlib import Path
 
@@ -7,15 +7,12 @@ from vidmem.detection import (
     metric_case,
     model_rows,
     not_defined_row,
-    one_step_scores,
     planted_cases,
     why_not_defined,
 )
 from vidmem.detection_data import load_model
-from vidmem.detectors import save_detectors
 from vidmem.logs import start_logging
 from vidmem.scores import prompt_verdicts
-from vidmem.store import save_table
 from vidmem.tables import save_exhibit
 
 
@@ -38,8 +35,6 @@ def tabulate(inputs, params, output) -> None:
             cases = [*planted, metric_case(verdicts)]
             rows = model_rows(name, model.probes, model.guidance, model.prompts, cases, extra, params.interval, params.seed)
             tables[kind] += rows if len(model.probes) else [not_defined_row(name, why_not_defined(settings))]
-        save_detectors(output.detectors[place], model.detectors(name, params.detection["planted"], settings["negative_prompt"]))
-        save_table(output.one_step[place], one_step_scores(model.probes, model.audited))
     for kind, rows in tables.items():
         save_exhibit(Path(output[kind]), as_table(rows))
 

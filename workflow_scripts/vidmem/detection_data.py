@@ -14,32 +14,23 @@ from .store import load_table, load_tables
 
 
 @dataclass(frozen=True)
-class ModelGuidance:
-    """One model that takes prompts.
+class ProbedModel:
+    """Prompts of one model and the first step of each.
 
     Attributes:
         audited: its prompts; negatives: those no clip was planted for; both of every status.
-        probes, guidance: magnitudes of the first step of all, and of every step of what was generated.
-        clips, scores: of what was generated.
+        probes: magnitudes of the first step of all.
     """
 
     audited: pd.DataFrame
     negatives: pd.DataFrame
     probes: pd.DataFrame
-    guidance: pd.DataFrame
-    clips: pd.DataFrame
-    scores: pd.DataFrame
 
     @property
     def prompts(self) -> pd.DataFrame:
         """Audited and negative prompts whose status is ok."""
         table = pd.concat([self.audited, self.negatives], ignore_index=True)
         return table[table["status"] == "ok"].reset_index(drop=True)
-
-    @property
-    def extra_pass(self) -> bool:
-        """Whether the probes asked for calls that the generation does not make: it recorded no guidance of its own."""
-        return not len(self.guidance) and bool(len(self.probes))
 
     def first_step(self) -> pd.DataFrame:
         """Magnitudes of the first step of one generation, by prompt id."""
@@ -65,6 +56,25 @@ class ModelGuidance:
             if len(negative):
                 found.append(Detector(name, kind, negative, auc(positive, negative), self.made_for(negative_prompt)))
         return found
+
+
+@dataclass(frozen=True)
+class ModelGuidance(ProbedModel):
+    """One model that takes prompts, with what it generated.
+
+    Attributes:
+        guidance: magnitudes of every step of what was generated.
+        clips, scores: of that.
+    """
+
+    guidance: pd.DataFrame
+    clips: pd.DataFrame
+    scores: pd.DataFrame
+
+    @property
+    def extra_pass(self) -> bool:
+        """Whether the probes asked for calls that the generation does not make: it recorded no guidance of its own."""
+        return not len(self.guidance) and bool(len(self.probes))
 
 
 def load_model(inputs, place: int, shards: int) -> ModelGuidance:
