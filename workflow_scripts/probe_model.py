@@ -4,7 +4,7 @@ import os
 
 from vidmem.devices import claim_device
 
-SAMPLES, LEAST = 64, 12  # of images; a clip costs what its frames cost, so that there are fewer of them
+SAMPLES, LEAST = 48, 12  # of images; a clip costs what its frames cost, so that there are fewer of them
 COMPARED = 100  # images of every number of copies that samples are compared with: a corpus may have millions
 
 
