@@ -9,16 +9,9 @@ import re
 
 from vidmem.sources import digest_modules
 
+GENERATION = ["models/adapter", "models/reference", "models/autoencoder", "guidance", "generation", "seeding", "devices"]
 MODULES = {
-    "generate_clips": [
-        "models/adapter",
-        "models/reference",
-        "models/autoencoder",
-        "guidance",
-        "generation",
-        "seeding",
-        "devices",
-    ],
+    "generate_clips": GENERATION,
     "invert_images": [
         "inversion/acceptance",
         "inversion/adapters",
@@ -33,27 +26,8 @@ MODULES = {
         "descriptors",
         "seeding",
     ],
-    "mitigate_clips": [
-        "mitigation",
-        "mitigated",
-        "models/adapter",
-        "models/reference",
-        "models/autoencoder",
-        "guidance",
-        "generation",
-        "seeding",
-        "devices",
-    ],
-    "probe_guidance": [
-        "models/adapter",
-        "models/reference",
-        "models/autoencoder",
-        "guidance",
-        "generation",
-        "seeding",
-        "devices",
-        "inversion/objective",
-    ],
+    "mitigate_clips": ["mitigation", "mitigated", *GENERATION],
+    "probe_guidance": [*GENERATION, "inversion/objective"],
     "train_model": ["models/training", "models/reference", "models/autoencoder", "seeding"],
 }
 
