@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,15 +17,15 @@ def cluster() -> Iterator[Cluster]:
     if reason:
         pytest.skip(f"no Slurm: {reason}")
     # A socket's path may have 108 characters: not pytest's folder.
-    folder = Path(tempfile.mkdtemp(prefix="vidmem-slurm-"))
-    folder.chmod(0o755)
-    try:
-        started = Cluster(folder)
-    except PermissionError as error:  # a container may make no devices
-        pytest.skip(f"no Slurm: {error}")
-    try:
-        started.start_all()
-        yield started
-    finally:
-        started.stop()
-    shutil.rmtree(folder)
+    with tempfile.TemporaryDirectory(prefix="vidmem-slurm-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        try:
+            started = Cluster(folder)
+        except PermissionError as error:  # a container may make no devices
+            pytest.skip(f"no Slurm: {error}")
+        try:
+            started.start_all()
+            yield started
+        finally:
+            started.stop()

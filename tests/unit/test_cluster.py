@@ -29,15 +29,22 @@ def outputs(text):
 
 def test_every_sharded_rule_is_an_array(rules, profile):
     arrays = set(profile["slurm-array-jobs"].replace(" ", "").split(","))
-    assert arrays == {name for name, text in rules.items() if "{shard}" in outputs(text)}
+    assert arrays == {name for name, text in rules.items() if "{shard}" in outputs(text) or "{part}" in outputs(text)}
+
+
+def test_jobs_of_a_part_state_how_many_there_are(rules):
+    """Which shards are a part's depends on it: files of another number must not pass for theirs."""
+    parted = {name: text for name, text in rules.items() if "{part}" in outputs(text)}
+    assert set(parted) == {"fill_index", "search_content", "search_motion"}
+    assert [name for name, text in parted.items() if "parts=len(PARTS)" not in text] == []
 
 
 def test_cores_are_stated_where_a_laptop_would_share_its_own(rules, profile):
-    assert set(profile["set-threads"]) == {name for name, text in rules.items() if "share_of_cores()" in text}
+    assert set(profile["set-threads"]) == {name for name, text in rules.items() if "share_of_cores(" in text}
 
 
 def test_every_rule_on_a_gpu_has_a_place_for_its_model(rules, profile):
-    assert set(profile["set-resources"]) == {name for name, text in rules.items() if "gpu=1," in text}
+    assert set(profile["set-resources"]) == {name for name, text in rules.items() if re.search(r"\bgpu=", text)}
 
 
 def test_jobs_are_not_limited_below_an_array(profile):

@@ -10,8 +10,10 @@ import re
 from vidmem.sources import digest_modules
 
 GENERATION = [
-    "models/adapter", "models/reference", "models/autoencoder", "guidance", "attention", "baselines", "denoiser_calls",
-    "layouts", "generation", "seeding", "devices",
+    "models/adapter", "models/limits", "models/loading", "models/output", "models/reference", "models/autoencoder",
+    "models/latent_video", "models/ladder", "models/lavie", "models/ramvid", "models/videocrafter",
+    "guidance", "attention", "baselines", "denoiser_calls",
+    "layouts", "generation", "seeding", "devices", "signatures",
 ]  # fmt: skip
 MODULES = {
     "generate_clips": GENERATION,

@@ -15,8 +15,12 @@ from pathlib import Path
 from .checksums import recipe_of
 from .errors import VidmemError
 
-CHECKED = {".npy", ".parquet", ".faiss"}
+CHECKED = {".npy", ".parquet", ".faiss", ".lists"}
 SHOWN = 5
+PLANNED = "as planned"
+"""Value that a parameter which the main process alone computes has in the processes of a cluster's jobs."""
+PLAN = "recipes.json"
+"""In the folder of a run's logs: recipes of the jobs that the last start of the run planned, by their logs."""
 SKEW_S = 300.0  # clocks of a file server and of its clients differ
 
 
@@ -28,6 +32,26 @@ def digest_parameters(parameters: Mapping) -> str:
     """
     text = json.dumps({name: parameters[name] for name, _ in parameters.items()}, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def job_recipe(parameters: Mapping, log: Path) -> str:
+    """Recipe of a running job: of its parameters; where the main process alone knows them all, what that one planned.
+
+    Args:
+        parameters: snakemake.params.
+        log: of the job; the plan, from logs to recipes, lies in a folder above it.
+
+    Raises:
+        VidmemError: there is no plan, or the job is not in it.
+    """
+    if PLANNED not in [parameters[name] for name, _ in parameters.items()]:
+        return digest_parameters(parameters)
+    file = next((folder / PLAN for folder in log.parents if (folder / PLAN).is_file()), None)
+    recipes = {} if file is None else json.loads(file.read_text(encoding="utf-8"))
+    if str(log) not in recipes:
+        hint = "start the run again: its main process writes the plan before the first job"
+        raise VidmemError(f"a recipe for {log}", f"{len(recipes)} others", file or f"no {PLAN} above {log}", hint)
+    return recipes[str(log)]
 
 
 def check_recipes(expected: Mapping[str, tuple[str, str]]) -> None:
