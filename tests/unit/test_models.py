@@ -9,9 +9,10 @@ from vidmem.errors import VidmemError
 from vidmem.generation import drop_parts, generate_resumable, guidance_rows, requests_of
 from vidmem.guidance import GuidancePass, guidance_magnitudes
 from vidmem.layouts import frames_first
-from vidmem.models.adapter import GenerationSpec, PipelineAdapter, Request, Sample, pipeline_class
+from vidmem.models.adapter import GenerationSpec, PipelineAdapter, Request, Sample
 from vidmem.models.autoencoder import PatchAutoencoder, fit_refiner
 from vidmem.models.fingerprint import model_fingerprint
+from vidmem.models.loading import pipeline_class
 from vidmem.models.reference import UnconditionalVideoPipeline, build_pipeline, build_scheduler, build_tokenizer
 from vidmem.models.training import DiffusionPlan, DiffusionTrainer, TrainingSet, denoising_loss
 from vidmem.prompts import prompts_of_corpus

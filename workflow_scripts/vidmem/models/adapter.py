@@ -10,40 +10,20 @@ from inspect import signature
 
 import numpy as np
 import torch
+from PIL import Image
 
 from ..attention import AttentionReader
 from ..baselines import AttentionQuantities
 from ..denoiser_calls import DenoiserCall, denoiser_input, denoiser_output
+from ..devices import check_precision
 from ..errors import VidmemError
 from ..guidance import GuidanceRecorder, Reducer, StopGeneration, by_frame, guidance_magnitudes
 from ..logs import LOGGER
 from ..seeding import torch_stream
-
-
-@dataclass(frozen=True)
-class GenerationSpec:
-    """How a pipeline is loaded and called; the keys of a 'diffusers' model in the configuration.
-
-    Attributes:
-        pipeline: class name, of diffusers or of the reference models.
-        path: folder or hub repository (already fetched).
-        size: (height, width).
-        guidance: scale of classifier-free guidance; 1 or less runs without.
-    """
-
-    pipeline: str
-    path: str
-    revision: str | None = None
-    variant: str | None = None
-    dtype: str = "float32"
-    scheduler: str | None = None
-    steps: int = 25
-    guidance: float = 7.5
-    negative_prompt: str | None = None
-    frames: int = 16
-    size: tuple[int, int] = (256, 256)
-    batch: int = 4
-    trust_remote_code: bool = False
+from ..signatures import FRAMES, RATES
+from .limits import check_request, cut_prompt, why_alone
+from .loading import GenerationSpec, load_pipeline, place_pipeline
+from .output import as_frames, flagged, nothing_to_see
 
 
 @dataclass(frozen=True)
@@ -52,12 +32,14 @@ class Request:
 
     Attributes:
         embedding: float [tokens, width], text embedding to generate with in place of the prompt's own; no part of the identity.
+        first_frame: uint8 [H, W, 3] to start from, for pipelines that start from an image; no part of the identity either.
     """
 
     prompt_id: str
     prompt: str
     sample: int
     embedding: torch.Tensor | None = field(default=None, compare=False, repr=False)
+    first_frame: np.ndarray | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass
@@ -66,6 +48,7 @@ class Sample:
 
     Attributes:
         frames: uint8 [T, H, W, 3], T = 0 where it failed.
+        reason: why it failed; of one that did not, what of the prompt the model was not told.
         guidance: one dictionary a step, quantity -> float [frames]; empty where none was recorded.
     """
 
@@ -87,28 +70,39 @@ class PipelineAdapter:
         attention: read the cross-attention to the prompts, too.
 
     Raises:
-        VidmemError: an unknown pipeline or scheduler class, or weights that are not there.
+        VidmemError: an unknown pipeline or scheduler class, weights that are not there, or a setting it cannot satisfy.
     """
 
     def __init__(self, spec: GenerationSpec, seed: int, device: str = "cpu", attention: bool = False):
         self.spec, self.seed, self.device, self.attention = spec, seed, device, attention
-        self.pipeline = load_pipeline(spec).to(device)
+        check_precision(spec.pipeline, spec.dtype, device)
+        loaded = load_pipeline(spec)
+        check_request(loaded, spec)
+        self.pipeline = place_pipeline(loaded, spec, device, find_denoisers(loaded))
         self.pipeline.set_progress_bar_config(disable=True)
         self.accepted = set(signature(type(self.pipeline).__call__).parameters)
         self.denoiser = find_denoiser(self.pipeline)
         self.batch, self._warned = spec.batch, False  # of guidance that is not, or not all, recorded
+        if spec.batch > 1 and (reason := why_alone(loaded, spec)):
+            LOGGER.info("%s: one sample a call: %s", spec.pipeline, reason)
+            self.batch = 1
 
     @property
     def prompted(self) -> bool:
         """Whether the pipeline takes a prompt."""
         return "prompt" in self.accepted
 
+    @property
+    def conditioned(self) -> bool:
+        """Whether it is told what to make, by a prompt or a first frame: only then is there guidance."""
+        return self.prompted or self.spec.first_frame is not None
+
     def generate(self, requests: Sequence[Request]) -> Iterator[list[Sample]]:
         """Generate batch by batch. Running out of memory halves the batch and goes on.
 
         A sample's noise depends on (seed, prompt id, sample number) alone.
         """
-        if not self.prompted and any(request.prompt for request in requests):
+        if not self.conditioned and any(request.prompt for request in requests):
             hint = "set unconditional to a number of clips"
             raise VidmemError("a pipeline that takes prompts", self.spec.pipeline, "models.<name>.pipeline", hint)
         yield from self._in_batches(requests, self._call)
@@ -169,18 +163,27 @@ class PipelineAdapter:
             output = self.pipeline(**self._arguments(part))
         if isinstance(reduce, AttentionQuantities):
             reduce.finish(recorder.steps)
-        videos = as_frames(output)
-        if tuple(videos.shape[2:4]) != tuple(self.spec.size):
-            raise VidmemError(f"frames of size {tuple(self.spec.size)}", videos.shape[2:4], "models.<name>.size")
+        videos, censored = as_frames(output), flagged(output) or [False] * len(part)
+        self._check_shape(videos.shape)
         self._check_recorded(len(recorder.steps))
         samples = []
-        for index, (request, video) in enumerate(zip(part, videos, strict=True)):
+        for index, (request, video) in enumerate(zip(part, videos[:, self.spec.drop_frames :], strict=True)):
             guidance = [{name: value[index].cpu().numpy() for name, value in step.items()} for step in recorder.steps]
-            if not np.isfinite(video).all():
-                samples.append(self._failed(request, "NaN or infinity in the generated frames"))
+            if reason := nothing_to_see(video, censored[index]):
+                samples.append(self._failed(request, reason))
             else:
-                samples.append(Sample(request, np.round(np.clip(video, 0, 1) * 255).astype(np.uint8), guidance=guidance))
+                pixels = np.round(np.clip(video, 0, 1) * 255).astype(np.uint8)
+                cut = cut_prompt(self.pipeline, self.spec, request.prompt)
+                samples.append(Sample(request, pixels, reason=cut, guidance=guidance))
         return samples
+
+    def _check_shape(self, shape: tuple[int, ...]) -> None:
+        """Raise VidmemError for frames of another size or number than was asked for; images have one."""
+        asked = self.spec.frames if self.accepted & set(FRAMES) else 1
+        if shape[1] != asked:
+            raise VidmemError(f"{asked} frames", shape[1], "models.<name>.frames")
+        if tuple(shape[2:4]) != tuple(self.spec.size):
+            raise VidmemError(f"frames of size {tuple(self.spec.size)}", shape[2:4], "models.<name>.size")
 
     def _reader(self, part: list[Request]) -> AttentionReader | None:
         """Reader of the attention to the prompts of some requests, if it is asked for and there are prompts."""
@@ -191,10 +194,12 @@ class PipelineAdapter:
 
     def _check_recorded(self, steps: int) -> None:
         """Warn, once, of guidance that was not recorded at every step asked for."""
-        if self._warned or not self.prompted or (not steps and self.spec.guidance <= 1):
+        if self._warned or not self.conditioned or (not steps and self.spec.guidance <= 1):
             return
         if not steps:
-            LOGGER.warning("%s: no guidance pass seen, no guidance recorded", self.spec.pipeline)
+            embedded = " (its network is told the scale: there is one pass a step, and no guidance to be defined)"
+            told = embedded if self.denoiser.config.get("guidance_embeds") else ""
+            LOGGER.warning("%s: no guidance pass seen, no guidance recorded%s", self.spec.pipeline, told)
         elif "num_inference_steps" in self.accepted and steps != self.spec.steps:
             LOGGER.warning("%s: guidance recorded %d times in %d steps", self.spec.pipeline, steps, self.spec.steps)
         else:
@@ -271,17 +276,29 @@ class PipelineAdapter:
             "prompt": [request.prompt for request in part],
             "negative_prompt": None if spec.negative_prompt is None else [spec.negative_prompt] * len(part),
             "batch_size": len(part),
-            "num_frames": spec.frames,
+            **dict.fromkeys(FRAMES, spec.frames),
+            **dict.fromkeys(RATES, spec.fps),
+            "image": self._first_frames(part),
             "height": spec.size[0],
             "width": spec.size[1],
             "num_inference_steps": spec.steps,
             "guidance_scale": spec.guidance,
+            "max_guidance_scale": spec.guidance,
             "generator": [torch_stream(self.seed, request.prompt_id, request.sample) for request in part],
             "output_type": "np",
+            "clean_caption": False,  # else it would be cleaned where Beautiful Soup is installed, and only there
         }
         if any(request.embedding is not None for request in part):
             offered |= {"prompt": None, "prompt_embeds": self._embeddings(part)}
-        return {name: value for name, value in offered.items() if name in self.accepted and value is not None}
+        return {name: value for name, value in offered.items() if name in self.accepted and value is not None} | spec.arguments
+
+    def _first_frames(self, part: list[Request]) -> list[Image.Image] | None:
+        """Images to start from, of the size they are: the pipeline brings them to its own."""
+        if self.spec.first_frame is None:
+            return None
+        if absent := [request.prompt_id for request in part if request.first_frame is None]:
+            raise VidmemError("a first frame of every request", f"none of {absent}", "Request.first_frame")
+        return [Image.fromarray(request.first_frame) for request in part]
 
     def _embeddings(self, part: list[Request]) -> torch.Tensor:
         found = [request.embedding for request in part if request.embedding is not None]
@@ -290,7 +307,7 @@ class PipelineAdapter:
             raise VidmemError(
                 "a pipeline that takes prompt_embeds, and an embedding for every request", got, "Request.embedding"
             )
-        return torch.stack(found).to(self.denoiser.device, self.denoiser.dtype)
+        return torch.stack(found).to(self.device, self.denoiser.dtype)
 
 
 def find_denoisers(pipeline) -> list[torch.nn.Module]:
@@ -316,10 +333,16 @@ def end_tokens(pipeline, prompts: Sequence[str], tokens: int) -> torch.Tensor | 
     return told["attention_mask"].sum(1) - 1 if "attention_mask" in told else None
 
 
-def adapter_of(settings: dict, batch: int, seed: int, device: str, attention: bool = False) -> PipelineAdapter:
-    """Adapter of a model's keys in the configuration, of those that decide its samples."""
-    known = {key: value for key, value in settings.items() if key not in ("samples", "fps")}
-    spec = GenerationSpec(**{**known, "size": tuple(known["size"]), "batch": batch})
+def adapter_of(settings: dict, machine: dict, seed: int, device: str, attention: bool = False) -> PipelineAdapter:
+    """Adapter of a model's keys in the configuration.
+
+    Args:
+        settings: those that decide its samples.
+        machine: batch and offload, which only say how they are made.
+    """
+    known = {key: value for key, value in settings.items() if key != "samples"}
+    own = {key: machine[key] for key in ("batch", "offload")}
+    spec = GenerationSpec(**{**known, "size": tuple(known["size"]), **own})
     return PipelineAdapter(spec, seed, device, attention)
 
 
@@ -339,56 +362,6 @@ def stopped(pipeline, args: Sequence, kwargs: dict):
     except StopGeneration:
         pipeline.maybe_free_model_hooks()
         return None
-
-
-def load_pipeline(spec: GenerationSpec):
-    """Load a pipeline from local files: safetensors only, no remote code unless the specification says so."""
-    import diffusers
-
-    kind = pipeline_class(spec.pipeline)
-    if spec.trust_remote_code:
-        LOGGER.warning("RUNNING CODE OF %s: trust_remote_code is set", spec.path)
-    options = {"trust_remote_code": True} if spec.trust_remote_code else {}
-    try:
-        pipeline = kind.from_pretrained(
-            spec.path,
-            revision=spec.revision,
-            variant=spec.variant,
-            torch_dtype=getattr(torch, spec.dtype),
-            use_safetensors=True,
-            local_files_only=True,
-            **options,
-        )
-    except OSError as error:
-        got = " ".join(str(error).split())[:200]
-        raise VidmemError(f"a saved {spec.pipeline}", got, spec.path, "the fetch stage brings hub repositories") from error
-    if spec.scheduler:
-        if not hasattr(diffusers, spec.scheduler):
-            raise VidmemError("a scheduler class of diffusers", spec.scheduler, "models.scheduler")
-        pipeline.scheduler = getattr(diffusers, spec.scheduler).from_config(pipeline.scheduler.config)
-    return pipeline
-
-
-def pipeline_class(name: str) -> type:
-    """Pipeline class by name, from diffusers or the reference models."""
-    import diffusers
-
-    from . import reference
-
-    for module in (diffusers, reference):
-        kind = getattr(module, name, None)
-        if isinstance(kind, type) and issubclass(kind, diffusers.DiffusionPipeline):
-            return kind
-    raise VidmemError("a pipeline class of diffusers", name, "models.pipeline")
-
-
-def as_frames(output) -> np.ndarray:
-    """Frames float [N, T, H, W, 3] in 0..1 of a pipeline's output: videos, or images as clips of one frame."""
-    if hasattr(output, "frames"):
-        return np.stack([np.asarray(video, dtype=np.float32) for video in output.frames])
-    if hasattr(output, "images"):
-        return np.stack([np.asarray(image, dtype=np.float32) for image in output.images])[:, None]
-    raise VidmemError("an output with frames or images", type(output).__name__, "models.pipeline")
 
 
 def out_of_memory(error: BaseException) -> bool:
