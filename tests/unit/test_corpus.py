@@ -10,7 +10,7 @@ from vidmem.corpus.decode import read_image, read_video
 from vidmem.corpus.frames import crop_fraction, fit_frames
 from vidmem.corpus.gameplay import record_game
 from vidmem.errors import ClipError, VidmemError
-from vidmem.listing import resolve_path
+from vidmem.listing import digest_shards, resolve_path
 
 
 def square_left(frame: np.ndarray) -> int:
@@ -223,16 +223,40 @@ def test_files_of_like_names_are_different_clips(tmp_path):
     [
         ("file\na.mp4\n", "columns path"),
         ("path,colour\na.mp4,red\n", "columns path"),
-        ("path,copies\na.mp4,many\n", "line 2"),
-        ("path,split\na.mp4,train\n", "split of"),
+        ("path,copies\na.mp4,many\n", "a whole number >= 0 in column copies\nGot 'many'\nWhere: .*l.csv, line 2"),
+        ("path,copies\na.mp4,1.5\n", "in column copies\nGot '1.5'"),
+        ("path,split\na.mp4,train\n", "member, heldout or image in column split\nGot 'train'\nWhere: .*l.csv, line 2\nHint: "),
+        ("path,start_s\na.mp4,nan\n", "seconds >= 0 in column start_s\nGot 'nan'"),
         ("path,crop\na.mp4,0 0 1\n", "x y width height"),
-        ("path,copies\na.mp4,-1\n", "copies >= 0"),
+        ("path,crop\na.mp4,0 0 1 inf\n", "column crop"),
+        ("path,copies\na.mp4,-1\n", ">= 0 in column copies"),
+        ("path;caption\na.mp4;red\n", "separate the cells by commas"),
+        ("Path,Caption\na.mp4,red\n", "rename 'Path' to 'path', 'Caption' to 'caption'"),
+        ("", "Got an empty file"),
+        ("path,caption\n", "at least one clip or image\nGot the list has no lines\n.*\nHint: "),
     ],
 )
 def test_bad_lists_are_named(tmp_path, text, message):
     (tmp_path / "l.csv").write_text(text)
     with pytest.raises(VidmemError, match=message):
         list_source({"name": "s", "kind": "list", "path": str(tmp_path / "l.csv"), "split": "member"})
+
+
+def test_a_shard_without_clips_is_one_and_a_list_without_lines_is_none(tmp_path):
+    """Whichever the shard: every job of an empty list says it, none of a short one."""
+    source = {"name": "s", "kind": "list", "path": str(tmp_path / "l.csv"), "split": "member"}
+    (tmp_path / "l.csv").write_text("path\na.mp4\n")
+    assert sorted(len(list_corpus([source], shard, 4)) for shard in range(4)) == [0, 0, 0, 1]
+    assert len(digest_shards([source], 4)) == 4
+    (tmp_path / "l.csv").write_text("path\n")
+    for shard in range(4):
+        with pytest.raises(VidmemError, match="the list has no lines"):
+            list_corpus([source], shard, 4)
+    with pytest.raises(VidmemError, match="the list has no lines"):
+        digest_shards([source], 4)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(VidmemError, match="the folder has no files"):
+        list_source({**source, "kind": "folder", "path": str(tmp_path / "empty"), "captions": "none"})
 
 
 def test_missing_package_is_named(tmp_path):

@@ -12,6 +12,7 @@ LAYOUTS = {
         "I2VGenXLUNet", "LatteTransformer3DModel", "MochiTransformer3DModel", "MotifVideoTransformer3DModel",
         "SanaVideoTransformer3DModel", "SanaWMTransformer3DModel", "SkyReelsV2Transformer3DModel", "UNet3DConditionModel",
         "UNetMotionModel", "WanAnimateTransformer3DModel", "WanTransformer3DModel", "WanVACETransformer3DModel",
+        "LaVieUNet", "RaMViDUNet", "VideoCrafterUNet",  # ours
     ),
     "btchw": (
         "AnyFlowFARTransformer3DModel", "AnyFlowTransformer3DModel", "CogVideoXTransformer3DModel",

@@ -7,61 +7,45 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 
+from .containers import list_cifar10, list_parquet, list_webdataset
 from .errors import VidmemError
-from .identity import hash_text, shard_of, slug
+from .identity import shard_of
+from .items import (
+    CONTAINERS,
+    HASHES,
+    IMAGE_SUFFIXES,
+    VIDEO_SUFFIXES,
+    Item,
+    file_state,
+    make_item,
+    readable,
+    split_part,
+    spread_item,
+)
 from .lists import read_list
+from .published import list_kinetics, list_laion, list_openvid, list_ucf101, list_webvid
+from .repositories import located
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
-VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".gif", ".mpg", ".mpeg", ".ts", ".wmv"})
-COLUMNS = ("path", "caption", "copies", "split", "start_s", "crop")
+COLUMNS = ("path", "caption", "copies", "split", "start_s", "crop", "url", "sha256", "md5", "bytes", "seconds")
 SPLITS = ("member", "heldout", "image")
 LISTED_FILES = 200_000
-
-
-@dataclass(frozen=True)
-class Item:
-    """One clip or image to read.
-
-    Attributes:
-        clip_id: safe and unique, made of the source's name and what is read.
-        source, kind: name and kind of the source.
-        path: file, or the name of a game.
-        caption: hostile text, never a path.
-        split: 'member', 'heldout' or 'image'.
-        copies: times it was seen in training (a sampling weight).
-        start_s: where the clip begins, seconds.
-        crop: (x, y, width, height) as fractions of the frame, or None.
-        problem: why it must be skipped; '' if it need not.
-        packaged: footage of an installed package, which is as pinned as the package.
-    """
-
-    clip_id: str
-    source: str
-    kind: str
-    path: str
-    caption: str = ""
-    split: str = "member"
-    copies: int = 1
-    start_s: float = 0.0
-    crop: tuple[float, float, float, float] | None = None
-    problem: str = ""
-    packaged: bool = False
 
 
 def list_source(source: dict) -> list[Item]:
     """Items of one source of the configuration.
 
     Args:
-        source: name, kind ('folder', 'images', 'list', 'gameplay'), path, split.
+        source: name, kind (of READERS), path, split and the other keys of a source.
 
     Raises:
         VidmemError: the folder or the list is not there, or the list has wrong columns or values.
     """
-    return list(READERS[source["kind"]](source))
+    return list(_items(source))
 
 
 def list_corpus(sources: list[dict], shard: int = 0, shards: int = 1) -> list[tuple[dict, Item]]:
@@ -86,31 +70,58 @@ def digest_shards(sources: list[dict], shards: int) -> list[str]:
     """Digest of what each shard of a corpus lists, and of sizes and times of its files.
 
     Another shard's lines do not count, nor does their place. Of more than LISTED_FILES items only the lists count: the times
-    of so many files take too long to ask for. Nor do files of installed packages.
+    of so many files take too long to ask for. Nor do files of installed packages. A file that holds many items counts once. A
+    pinned repository is listed by its pin: it may not have been fetched yet.
     """
-    digests, files = [hashlib.sha256() for _ in range(shards)], []
-    for shard, _, item in _placed(sources, shards):
+    digests, files = [hashlib.sha256() for _ in range(shards)], {}
+    pinned = [source for source in sources if source.get("repository")]
+    common = [*pinned, *(_folder_state(source["recover"]) for source in sources if source.get("recover"))]
+    for digest in digests if common else []:
+        digest.update(f"{common}\n".encode("utf-8", "surrogateescape"))
+    for shard, _, item in _placed([source for source in sources if source not in pinned], shards):
         listed = replace(item, path="") if item.packaged else item  # the same wherever it is installed
         digests[shard].update(f"{listed}\n".encode("utf-8", "surrogateescape"))
         if item.kind != "gameplay" and not item.packaged and len(files) <= LISTED_FILES:
-            files.append((shard, item.path))
-    for shard, path in files if len(files) <= LISTED_FILES else []:
-        digests[shard].update(f"{file_state(path)}\n".encode())
+            whole = split_part(item.path, item.kind)[0] if item.kind in CONTAINERS else len(files)
+            files.setdefault((shard, whole), item)
+    for (shard, _), item in files.items() if len(files) <= LISTED_FILES else []:
+        digests[shard].update(f"{file_state(item)}\n".encode())
     return [digest.hexdigest()[:12] for digest in digests]
 
 
-def file_state(path: str) -> str:
-    """Size and time of a listed file, '' where there is none; of a picture in a stack those of the stack."""
-    stack, found, _ = path.rpartition(".npy#")
-    file = Path(stack + ".npy") if found else Path(path)
-    return f"{file.stat().st_size} {file.stat().st_mtime_ns}" if file.is_file() else ""
+def _folder_state(folder: str) -> list[tuple[str, int, int]]:
+    """Names, sizes and times of the files that lost ones are looked for among: any of them may be anyone's."""
+    files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+    return [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files[:LISTED_FILES]]
 
 
 def _placed(sources: list[dict], shards: int) -> Iterator[tuple[int, dict, Item]]:
     # One by one: a list may have millions of lines, and a job keeps those of its shard.
     for source in sources:
-        for item in READERS[source["kind"]](source):
+        for item in _items(source):
             yield shard_of(item.clip_id, shards), source, item
+
+
+def _items(source: dict) -> Iterator[Item]:
+    return (clip for item in listed_items(located(source)) for clip in spread_item(item, source.get("windows", 1)))
+
+
+def listed_items(source: dict) -> Iterator[Item]:
+    """What a source lists, an item a video whatever its windows.
+
+    Args:
+        source: where it lies on this machine.
+
+    Raises:
+        VidmemError: nothing at all: a corpus of that would be a result without clips.
+    """
+    item = None
+    for item in READERS[source["kind"]](source):
+        yield item
+    if item is None:
+        got = "the folder has no files" if source["kind"] in ("folder", "images") else "the list has no lines"
+        hint = "list what the model was trained on, or leave the source out"
+        raise VidmemError("at least one clip or image", got, f"{source['path']} (source {source['name']})", hint)
 
 
 def _list_folder(source: dict) -> Iterator[Item]:
@@ -127,7 +138,7 @@ def _list_folder(source: dict) -> Iterator[Item]:
         known = path.suffix.lower() in wanted
         problem = "" if known else f"not one of {' '.join(sorted(wanted))}"
         caption = _caption(path, source["captions"])
-        yield _item(source, readable(name), str(path), caption=caption, split=source["split"], problem=problem)
+        yield make_item(source, readable(name), str(path), caption=caption, problem=problem)
 
 
 def _caption(path: Path, captions: str) -> str:
@@ -140,11 +151,6 @@ def _caption(path: Path, captions: str) -> str:
     return ""
 
 
-def readable(name: str) -> str:
-    """A file name as text that can be stored: bytes that are not UTF-8 become replacement characters."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
 def _list_csv(source: dict) -> Iterator[Item]:
     for line, row in read_list(source["path"], COLUMNS[:1], COLUMNS[1:]):
         yield _parse_row(source, row, Path(source["path"]), line)
@@ -154,38 +160,47 @@ def _parse_row(source: dict, row: dict, path: Path, line: int) -> Item:
     where = f"{path}, line {line}"
     name = row["path"]
     locator = name if source["kind"] == "gameplay" else str(resolve_path(name, path.parent))
-    try:
-        start, copies = float(row.get("start_s") or 0), int(row.get("copies") or 1)
-        crop = tuple(float(part) for part in row["crop"].split()) if row.get("crop") else None
-    except ValueError as error:
-        raise VidmemError("numbers in copies, start_s and crop", error, where) from error
+    (start,) = _numbers(row, "start_s", where, "a number of seconds >= 0") or (0.0,)
+    (copies,) = _numbers(row, "copies", where, "a whole number >= 0", int) or (1,)
+    crop = _numbers(row, "crop", where, "four fractions 'x y width height'", count=4) or None
     split = row.get("split") or source["split"]
-    if split not in SPLITS or copies < 0 or start < 0 or (crop and len(crop) != 4):
-        got = {"split": split, "copies": copies, "start_s": start, "crop": crop}
-        raise VidmemError(f"split of {SPLITS}, copies >= 0, start_s >= 0, crop 'x y width height'", got, where)
-    item = _item(source, name, locator, caption=row.get("caption") or "", split=split, start=start, crop=crop)
-    return replace(item, copies=copies if split != "heldout" else 0, packaged=name.startswith("package:"))
+    if split not in SPLITS:
+        hint = "what the model was trained on is member, other clips are heldout"
+        raise VidmemError(f"{', '.join(SPLITS[:-1])} or {SPLITS[-1]} in column split", repr(split[:40]), where, hint)
+    expect = tuple((key, row[key].strip().lower()) for key in (*HASHES, "bytes", "seconds") if row.get(key))
+    about = {"caption": row.get("caption") or "", "url": row.get("url") or "", "expect": expect, "copies": copies}
+    return make_item(source, name, locator, start, crop, split, packaged=name.startswith("package:"), **about)
 
 
-def _item(
-    source: dict,
-    name: str,
-    locator: str,
-    caption: str,
-    split: str,
-    problem: str = "",
-    start: float = 0.0,
-    crop: tuple | None = None,
-) -> Item:
-    stem = slug(Path(name).stem.lower().replace("_", "-"))
-    identity = stem if source["kind"] == "gameplay" else f"{stem}-{hash_text(name, start, crop)[:8]}"
-    copies = 0 if split == "heldout" else 1
-    return Item(
-        f"{source['name']}-{identity}", source["name"], source["kind"], locator, caption, split, copies, start, crop, problem
-    )
+def _numbers(row: dict, column: str, where: str, expected: str, kind: type = float, count: int = 1) -> tuple:
+    """Numbers of a cell, none of them negative; () for an empty one."""
+    text = row.get(column) or ""
+    try:
+        found = tuple(kind(part) for part in text.split())
+    except ValueError:
+        found = (math.nan,)
+    if text and (len(found) != count or not all(math.isfinite(number) and number >= 0 for number in found)):
+        raise VidmemError(f"{expected} in column {column}", repr(text[:40]), where)
+    return found
 
 
-READERS = {"folder": _list_folder, "images": _list_folder, "list": _list_csv, "gameplay": _list_csv}
+Lister = Callable[[dict], Iterator[Item]]
+
+READERS: dict[str, Lister] = {
+    "folder": _list_folder,
+    "images": _list_folder,
+    "list": _list_csv,
+    "gameplay": _list_csv,
+    "webvid": list_webvid,
+    "openvid": list_openvid,
+    "ucf101": list_ucf101,
+    "kinetics": list_kinetics,
+    "laion": list_laion,
+    "webdataset": list_webdataset,
+    "cifar10": list_cifar10,
+    "parquet": list_parquet,
+}
+"""Kinds of sources."""
 
 
 def _mark_repeats(items: list[Item]) -> list[Item]:
@@ -196,7 +211,7 @@ def _mark_repeats(items: list[Item]) -> list[Item]:
         seen[item.clip_id] = seen.get(item.clip_id, 0) + 1
         if seen[item.clip_id] > 1:
             problem = f"repeats {item.clip_id}: state copies in the column of that name"
-            item = replace(item, clip_id=f"{item.clip_id}-repeat{seen[item.clip_id]}", problem=problem)
+            item = replace(item, clip_id=f"{item.clip_id}-repeat{seen[item.clip_id]}", problem=problem, status="skipped")
         marked.append(item)
     return marked
 

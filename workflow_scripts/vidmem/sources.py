@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import subprocess
+import sys
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -50,13 +51,35 @@ def _imports(library: Path, module: str) -> tuple[str, ...]:
     return tuple(path.as_posix() for path in imported)
 
 
+def imported_packages(scripts: Path) -> set[str]:
+    """Packages that the rules' scripts and the library beside them import anywhere, without those of the standard library.
+
+    Args:
+        scripts: folder of the scripts.
+    """
+    files = [*scripts.glob("*.py"), *scripts.glob("vidmem/**/*.py")]
+    own = {"vidmem", *(path.stem for path in scripts.glob("*.py"))}
+    named = {name.partition(".")[0] for path in files for name in _absolute_imports(path)}
+    return named - own - set(sys.stdlib_module_names)
+
+
+@cache
+def _absolute_imports(path: Path) -> tuple[str, ...]:
+    """Modules that a file imports by their full name, inside functions, too."""
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    plain = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    return (*plain, *(node.module for node in nodes if isinstance(node, ast.ImportFrom) and not node.level))
+
+
 def model_files(path: Path) -> list[Path]:
     """Files of a saved pipeline that decide what it generates.
 
-    Components lie in folders; beside model_index.json there are cards and logs, which decide nothing.
+    Components lie in folders; beside model_index.json there are cards and logs, which decide nothing, or a component
+    that has no folder, with its config.json.
     """
-    every = (file for file in Path(path).rglob("*") if file.is_file())
-    return sorted(file for file in every if file.parent != path or file.suffix == ".py" or file.name == "model_index.json")
+    every = [file for file in Path(path).rglob("*") if file.is_file()]
+    kept = (".py", ".safetensors", ".json") if (Path(path) / "config.json").is_file() else (".py",)
+    return sorted(file for file in every if file.parent != path or file.suffix in kept or file.name == "model_index.json")
 
 
 def code_commit(folder: Path) -> str | None:

@@ -12,7 +12,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -122,6 +122,14 @@ def save_checked(path: Path | str, write: Callable[[BinaryIO], Any]) -> None:
         append_checksums(file, _JOB["recipe"])
 
 
+def vouch_for(path: Path | str) -> None:
+    """Write checksums behind a file that a library has written by its path and that nobody reads yet."""
+    with open(path, "r+b") as file:
+        append_checksums(file, _JOB["recipe"])
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def save_array(path: Path | str, array: np.ndarray) -> None:
     """Save one array as .npy (memory-mappable, no pickle) with checksums."""
     save_checked(path, lambda file: np.save(file, np.ascontiguousarray(array), allow_pickle=False))
@@ -184,17 +192,6 @@ def load_array(path: Path | str, verify: bool = True) -> np.ndarray:
     """
     checked = CheckedArray(path)
     return checked[:] if verify else checked.array
-
-
-def checked_blocks(path: Path | str, rows: int) -> Iterator[np.ndarray]:
-    """Rows of an array, at most so many at a time, each block mapped and checked just before it is handed out.
-
-    Raises:
-        VidmemError: see CheckedArray; of a damaged block when it is reached.
-    """
-    array = CheckedArray(path)
-    for first in range(0, len(array), rows):
-        yield array[first : first + rows]
 
 
 class ArrayWriter:
@@ -272,7 +269,11 @@ def load_tables(paths: Iterable[Path | str]) -> pd.DataFrame:
 
     All-null columns of an empty shard take the type the other shards have.
     """
-    tables = [load_table(path) for path in paths]
+    return stacked([load_table(path) for path in paths])
+
+
+def stacked(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Tables under each other; empty ones have no say in the types of the columns."""
     filled = [table for table in tables if len(table)]
     return pd.concat(filled, ignore_index=True) if filled else tables[0]
 

@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from ..clip_table import clip_row
 from ..errors import ClipError
-from ..listing import IMAGE_SUFFIXES, Item
+from ..items import CONTAINERS, Item, is_still, split_part
 from ..store import hash_frames
-from .decode import Footage, check_file, read_image, read_video
+from .availability import locate_item
+from .decode import Footage, check_file, read_image, read_video, window_start
 from .frames import crop_fraction, fit_frames, frame_information
 from .gameplay import FRAMES_PER_SECOND, record_game
+from .parts import read_cell, read_member, read_record
 
 
 @dataclass(frozen=True)
 class ClipRecord:
-    """Outcome of reading one item: uint8 [T, H, W, 3] (T may be 0) and the fields of its row."""
+    """Outcome of reading one item: uint8 [T, H, W, 3] (T may be 0), the fields of its row, the file if recovered, its start."""
 
     frames: np.ndarray
     fps: float
     information: float
     status: str
     reason: str
+    found: str = ""
+    start_s: float = 0.0
 
     def fields(self) -> dict:
         """Its columns of the clip table."""
@@ -51,9 +55,8 @@ def read_item(item: Item, frames: int, size: tuple[int, int], fps: float, fit: s
         min_information: bits below which a clip is skipped.
     """
     try:
-        if item.problem:
-            raise ClipError("skipped", item.problem)
-        footage = _read(item, frames, fps)
+        path, recovered, noticed = locate_item(item)
+        footage = _read(replace(item, path=path), frames, fps)
         pictures = footage.frames if item.crop is None else crop_fraction(footage.frames, item.crop)
         pictures = fit_frames(pictures, size, fit)
         information = frame_information(pictures)
@@ -63,7 +66,9 @@ def read_item(item: Item, frames: int, size: tuple[int, int], fps: float, fit: s
         known = error if isinstance(error, ClipError) else ClipError("undecodable", f"{type(error).__name__}: {_line(error)}")
         nothing = np.zeros((0, *size, 3), np.uint8)
         return ClipRecord(nothing, 0.0, 0.0, known.status, known.reason)
-    return ClipRecord(pictures, footage.fps, information, "ok", footage.reason)
+    reason = "; ".join(filter(None, (recovered, noticed, footage.reason)))
+    return ClipRecord(pictures, footage.fps, information, "recovered" if recovered else "ok", reason, path if recovered else "",
+                      footage.start_s)  # fmt: skip
 
 
 def read_clips(corpus: dict, name: str, work: Iterable[tuple[dict, Item]]) -> Iterator[tuple[dict, np.ndarray]]:
@@ -82,7 +87,7 @@ def read_clips(corpus: dict, name: str, work: Iterable[tuple[dict, Item]]) -> It
             item, corpus["frames"], tuple(corpus["size"]), source["fps"], source["fit"], corpus["min_information"]
         )
         row = clip_row(
-            {"kind": item.kind, "start_s": item.start_s, "crop": item.crop},
+            _provenance(item, record),
             clip_id=item.clip_id,
             set=f"corpus-{name}",
             source=item.source,
@@ -96,16 +101,28 @@ def read_clips(corpus: dict, name: str, work: Iterable[tuple[dict, Item]]) -> It
         yield row, record.frames
 
 
+def _provenance(item: Item, record: ClipRecord) -> dict:
+    """How a clip came about; of what is seldom known only what is."""
+    known = {"scene": item.scene, "url": item.url, "listed": dict(item.expect), "found": record.found}
+    about = {"kind": item.kind, "start_s": record.start_s or item.start_s, "crop": item.crop}
+    known["window"] = list(item.window) if item.window[1] > 1 else []
+    return about | {name: value for name, value in known.items() if value}
+
+
 def _read(item: Item, frames: int, fps: float) -> Footage:
     if item.kind == "gameplay":
         return Footage(*record_game(item.path, frames, max(1, round(FRAMES_PER_SECOND / fps))))
-    stack, found, index = item.path.rpartition(".npy#")
-    if found:
-        return _read_stack(Path(stack + ".npy"), index)
-    path = item.path
-    if Path(path).suffix.lower() in IMAGE_SUFFIXES:
-        return read_image(Path(path))
-    return read_video(Path(path), frames, fps, item.start_s)
+    path, part = split_part(item.path, item.kind)
+    file, still = Path(path), is_still(item.path, item.kind)
+    if part and item.kind == "cifar10":
+        return read_record(file, part)
+    if part and item.kind not in CONTAINERS:
+        return _read_stack(file, part)
+    if part:
+        file = (read_member if item.kind == "webdataset" else read_cell)(file, part)
+    if still:
+        return read_image(file)
+    return read_video(file, frames, fps, window_start(file, frames, fps, item.start_s, item.window))
 
 
 def _line(error: Exception) -> str:
