@@ -28,6 +28,7 @@ include: "rules/mitigate.smk"
 include: "rules/exhibits.smk"
 include: "rules/inversion.smk"
 include: "rules/estimate.smk"
+include: "rules/preflight.smk"
 
 
 rule all:
@@ -58,6 +59,13 @@ rule inversion:
         collect("results/{run}/figures/{figure}.png", run=RUN, figure=INVERSION_FIGURES if INVERSIONS else []),
 
 
+rule fetch:
+    input:
+        [weights_of(name) for name in [descriptor_weights(), *flow_weights()]],
+        collect("results/{run}/models/{model}.json", run=RUN, model=[*PROMPTED, *INVERSIONS]),
+        [record for name in config["corpora"] for record in fetched_sources(name)],
+
+
 rule train_reference:
     input:
         collect("{folder}/{kind}/model_index.json", folder=config["train"]["output"], kind=config["train"]["models"]),
@@ -66,10 +74,13 @@ rule train_reference:
 onstart:
     # A dry run and "Nothing to be done" do not come here: they change no file, not even its date.
     check_results(workflow.dag)
+    check_needs(workflow.dag)
     watch_cluster()
 
 
 onsuccess:
-    # Also after a training or a single table: then there is no whole audit to announce. An estimate has run nothing of it.
-    audited = Path(f"results/{RUN}/verdict.json").exists() and set(workflow.dag_settings.targets) != {"estimate"}
-    print(closing_message() if audited else "")
+    print(closing_message(set(workflow.dag_settings.targets)))
+
+
+onerror:
+    print(preflight_page(set(workflow.dag_settings.targets)))

@@ -22,7 +22,7 @@ from vidmem.attention import AttentionReader
 from vidmem.baselines import AttentionQuantities
 from vidmem.detectors import Detector
 from vidmem.guidance import GuidanceRecorder
-from vidmem.models.adapter import GenerationSpec, load_pipeline
+from vidmem.models.loading import GenerationSpec, load_pipeline
 from vidmem.serving import Guard
 
 CALL = {"num_frames": 8, "height": 32, "width": 32, "num_inference_steps": 20, "guidance_scale": 1.5, "output_type": "np"}

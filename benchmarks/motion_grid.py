@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow_scripts")
 
 from vidmem import matching
 from vidmem.config import complete_config, load_schema
-from vidmem.features import load_features
+from vidmem.features import load_features, query_clips, reference_clips
 from vidmem.motion_search import clip_scores
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -50,7 +50,7 @@ def main(folder: Path, corpus: str, grids: list[int]) -> None:
     places = sorted(path for path in (folder / "data").iterdir() if list(path.glob("*.flows.npy")))
     sets = [flows_of(path) for path in places]
     references = sets[[path.name for path in places].index(f"corpus-{corpus}")]
-    theirs, names = matching.reference_clips(references), [matching.query_clips(one.clips) for one in sets]
+    theirs, names = reference_clips(references), [query_clips(one.clips) for one in sets]
     exact = scores_on(sets, names, references, theirs, motion, 0)
     known, defined = np.isfinite(exact), np.isfinite(exact).any(axis=1)
     print(f"# {defined.sum()} query clips with a window, {len(theirs)} references, {known.sum()} pairs with a score")

@@ -3,11 +3,10 @@
 
 rule calibrate:
     input:
-        clips=corpus_and_controls("clips.parquet"),
-        descriptors=corpus_and_controls("descriptors.npy"),
-        rows=corpus_and_controls("descriptors.parquet"),
-        flows=corpus_and_controls("flows.npy"),
-        pairs=corpus_and_controls("flows.parquet"),
+        corpus_content="results/{run}/data/corpus-{corpus}/shards-content.json",
+        corpus_motion="results/{run}/data/corpus-{corpus}/shards-motion.json",
+        controls_content="results/{run}/data/controls-{corpus}/shards-content.json",
+        controls_motion="results/{run}/data/controls-{corpus}/shards-motion.json",
     output:
         scores="results/{run}/scores/calibration-{corpus}.parquet",
         thresholds="results/{run}/scores/thresholds-{corpus}.json",
@@ -22,7 +21,6 @@ rule calibrate:
         mem_mb=growing(4000),
     params:
         seed=config["seed"],
-        shards=config["shards"],
         calibration=config["calibration"],
         search={"block": config["search"]["block"]},
         motion=MOTION_SEARCH,
@@ -93,8 +91,9 @@ rule plot_calibration:
 
 rule validate_labels:
     input:
-        **labelled_files(),
-        labels=ancient(LABELS),
+        content=lists_of("content", LABELLED * bool(LABELS)),
+        motion=lists_of("motion", LABELLED * bool(LABELS)),
+        labels=ancient(here(LABELS)),
         thresholds=calibrated_thresholds(AUDITED),
     output:
         report(
@@ -113,7 +112,6 @@ rule validate_labels:
         seed=config["seed"],
         sets={name: corpus_of_set(name) for name in LABELLED},
         labels=digest_files(*LABELS),
-        shards={name: len(shards_of(name)) for name in LABELLED},
         content=config["content"],
         motion=config["motion"],
         interval=config["interval"],

@@ -26,11 +26,10 @@ rule make_controls:
 
 rule validate_metrics:
     input:
-        clips=corpus_and_controls("clips.parquet"),
-        descriptors=corpus_and_controls("descriptors.npy"),
-        rows=corpus_and_controls("descriptors.parquet"),
-        flows=corpus_and_controls("flows.npy"),
-        pairs=corpus_and_controls("flows.parquet"),
+        corpus_content="results/{run}/data/corpus-{corpus}/shards-content.json",
+        corpus_motion="results/{run}/data/corpus-{corpus}/shards-motion.json",
+        controls_content="results/{run}/data/controls-{corpus}/shards-content.json",
+        controls_motion="results/{run}/data/controls-{corpus}/shards-motion.json",
     output:
         "results/{run}/scores/validation-{corpus}.parquet",
     log:
@@ -44,7 +43,6 @@ rule validate_metrics:
         mem_mb=growing(3000),
     params:
         seed=config["seed"],
-        shards=config["shards"],
         moving=config["controls"]["moving"],
         motion=MOTION_SEARCH,
         code=digest_of("validation"),

@@ -6,6 +6,8 @@ localrules:
 
 
 rule read_corpus:
+    input:
+        lambda wildcards: fetched_sources(wildcards.corpus),
     output:
         frames="results/{run}/data/corpus-{corpus}/{shard}.frames.npy",
         clips="results/{run}/data/corpus-{corpus}/{shard}.clips.parquet",
@@ -30,6 +32,7 @@ rule read_corpus:
 
 rule read_features:
     input:
+        lambda wildcards: fetched_sources(wildcards.corpus),
         weights=weights_of(descriptor_weights()),
         flow_weights=[weights_of(name) for name in flow_weights()],
     output:
@@ -66,15 +69,15 @@ rule list_shards:
     input:
         unpack(lambda wildcards: listed_shards(wildcards)),
     output:
-        "results/{run}/data/corpus-{corpus}/shards-{kind}.json",
+        "results/{run}/data/{set}/shards-{kind}.json",
     log:
-        "results/{run}/logs/list_shards/{corpus}.{kind}.log",
+        "results/{run}/logs/list_shards/{set}.{kind}.log",
     wildcard_constraints:
         kind=one_of(LISTED_SHARDS),
     conda:
         "../envs/media.yaml"
     params:
-        kinds=lambda wildcards: LISTED_SHARDS[wildcards.kind],
+        kinds=lambda wildcards: list(LISTED_SHARDS[wildcards.kind]),
         code=digest_of("shards"),
     script:
         "../workflow_scripts/list_shards.py"
@@ -82,8 +85,9 @@ rule list_shards:
 
 rule tabulate_corpus:
     input:
-        clips=collect("results/{{run}}/data/corpus-{corpus}/{shard}.clips.parquet", corpus=AUDITED, shard=SHARDS),
-        pairs=collect("results/{{run}}/data/corpus-{corpus}/{shard}.flows.parquet", corpus=AUDITED, shard=SHARDS),
+        clips=collect("results/{{run}}/data/corpus-{corpus}/shards-clips.json", corpus=READ),
+        # Of corpora that are only inverted no flow is computed.
+        motion=collect("results/{{run}}/data/corpus-{corpus}/shards-motion.json", corpus=AUDITED),
     output:
         status=report(
             "results/{run}/tables/corpus_status.csv",
@@ -102,7 +106,6 @@ rule tabulate_corpus:
     conda:
         "../envs/media.yaml"
     params:
-        shards=config["shards"],
         motion={key: config["motion"][key] for key in ("k", "filter")},
         code=digest_of("tables"),
     script:

@@ -30,7 +30,7 @@ rule curate_prompts:
         signals="results/{run}/prompts/signals-{corpus}.parquet",
         about="results/{run}/index/{corpus}/content.json",
         scores=one_step_scores,
-        lists=ancient(PROMPT_LISTS),
+        lists=ancient(here(PROMPT_LISTS)),
     output:
         prompts="results/{run}/prompts/curated-{corpus}.parquet",
         card="results/{run}/prompts/curated-{corpus}.md",

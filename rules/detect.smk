@@ -3,12 +3,8 @@
 
 rule list_negatives:
     input:
-        clips=lambda wildcards: collect(
-            "results/{{run}}/data/corpus-{corpus}/{shard}.clips.parquet",
-            corpus=config["models"][wildcards.model]["corpus"],
-            shard=SHARDS,
-        ),
-        listed=ancient(NEGATIVES),
+        clips=captions_of,
+        listed=ancient(here(NEGATIVES)),
     output:
         "results/{run}/prompts/{model}.negatives.parquet",
     log:
@@ -114,6 +110,28 @@ rule tabulate_detection:
         "../workflow_scripts/tabulate_detection.py"
 
 
+rule tabulate_omissions:
+    input:
+        content="results/{run}/tables/table3_content_detection.csv",
+        motion="results/{run}/tables/table4_motion_detection.csv",
+    output:
+        report(
+            "results/{run}/tables/not_done.csv",
+            caption="report/not_done.rst",
+            category="Tables",
+            labels={"exhibit": "Not done", "what": "what is not defined for a model, and why"},
+        ),
+    log:
+        "results/{run}/logs/tabulate_omissions.log",
+    conda:
+        "../envs/media.yaml"
+    params:
+        models={name: {"kind": config["models"][name]["kind"]} for name in MODELS},
+        code=digest_of("tables"),
+    script:
+        "../workflow_scripts/tabulate_omissions.py"
+
+
 rule plot_detection:
     input:
         unpack(lambda wildcards: detection_files()),
@@ -137,6 +155,7 @@ rule plot_detection:
     params:
         models={name: described(name) for name in MODELS},
         guided=GUIDED,
+        unguided={name: unguided(name) for name in MODELS if name not in GUIDED},
         shards=config["sample_shards"],
         detection=config["detection"],
         content=config["content"],

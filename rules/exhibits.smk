@@ -36,9 +36,9 @@ rule tabulate_validation:
 rule tabulate_memorization:
     input:
         scores=collect("results/{{run}}/scores/generated-{model}.parquet", model=MODELS),
-        clips=collect("results/{{run}}/data/generated-{model}/{shard}.clips.parquet", model=MODELS, shard=SAMPLE_SHARDS),
+        clips=collect("results/{{run}}/data/generated-{model}/shards-content.json", model=MODELS),
         real_scores=collect("results/{{run}}/scores/corpus-{corpus}.parquet", corpus=AUDITED),
-        real_clips=collect("results/{{run}}/data/corpus-{corpus}/{shard}.clips.parquet", corpus=AUDITED, shard=SHARDS),
+        real_clips=collect("results/{{run}}/data/corpus-{corpus}/shards-content.json", corpus=AUDITED),
     output:
         table=report(
             "results/{run}/tables/table2_memorization.csv",
@@ -59,7 +59,6 @@ rule tabulate_memorization:
     params:
         models={name: config["models"][name]["corpus"] for name in MODELS},
         corpora=AUDITED,
-        shards=[config["shards"], config["sample_shards"]],
         content=config["content"],
         motion=config["motion"],
         interval=config["interval"],
@@ -135,7 +134,7 @@ rule plot_motion_panel:
 rule plot_scores:
     input:
         scores=collect("results/{{run}}/scores/generated-{model}.parquet", model=MODELS),
-        clips=collect("results/{{run}}/data/generated-{model}/{shard}.clips.parquet", model=MODELS, shard=SAMPLE_SHARDS),
+        clips=collect("results/{{run}}/data/generated-{model}/shards-content.json", model=MODELS),
         real=collect("results/{{run}}/scores/corpus-{corpus}.parquet", corpus=AUDITED),
         pairs=collect("results/{{run}}/scores/validation-{corpus}.parquet", corpus=AUDITED),
         copies="results/{run}/tables/copies.csv",

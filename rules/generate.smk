@@ -3,12 +3,8 @@
 
 rule list_prompts:
     input:
-        clips=lambda wildcards: collect(
-            "results/{{run}}/data/corpus-{corpus}/{shard}.clips.parquet",
-            corpus=config["models"][wildcards.model]["corpus"],
-            shard=SHARDS,
-        ),
-        listed=ancient(lambda wildcards: prompt_files(wildcards.model)),
+        clips=captions_of,
+        listed=ancient(lambda wildcards: here(prompt_files(wildcards.model))),
         signals=lambda wildcards: ranked_captions(wildcards.model),
     output:
         "results/{run}/prompts/{model}.parquet",
@@ -29,6 +25,7 @@ rule generate_clips:
     input:
         prompts="results/{run}/prompts/{model}.parquet",
         model="results/{run}/models/{model}.json",
+        corpus=given_frames,
     output:
         frames="results/{run}/data/generated-{model}/{shard}.frames.npy",
         clips="results/{run}/data/generated-{model}/{shard}.clips.parquet",
@@ -57,12 +54,8 @@ rule generate_clips:
 
 rule read_generated:
     input:
-        listed=ancient(lambda wildcards: config["models"][wildcards.model]["path"]),
-        corpus=lambda wildcards: collect(
-            "results/{{run}}/data/corpus-{corpus}/{shard}.clips.parquet",
-            corpus=config["models"][wildcards.model]["corpus"],
-            shard=SHARDS,
-        ),
+        listed=ancient(lambda wildcards: here([config["models"][wildcards.model]["path"]])),
+        corpus=captions_of,
     output:
         frames="results/{run}/data/generated-{model}/{shard}.frames.npy",
         clips="results/{run}/data/generated-{model}/{shard}.clips.parquet",
@@ -76,7 +69,7 @@ rule read_generated:
     params:
         shards=config["sample_shards"],
         model=lambda wildcards: config["models"][wildcards.model],
-        files=lambda wildcards: digest_listed(config["models"][wildcards.model]),
-        code=digest_of("listing", "corpus/reading"),
+        files=lambda wildcards: digest_listed(wildcards.model),
+        code=digest_of("elsewhere", "corpus/reading"),
     script:
         "../workflow_scripts/read_generated.py"

@@ -126,8 +126,7 @@ rule plot_inversion:
         factors="results/{run}/tables/invmm_factors.csv",
         membership="results/{run}/tables/invmm_membership.csv",
         noise=collect("results/{{run}}/inversion/{inversion}/{shard}.safetensors", inversion=INVERSIONS, shard=SAMPLE_SHARDS),
-        clips=collect("results/{{run}}/data/corpus-{corpus}/{shard}.clips.parquet", corpus=INVERTED, shard=SHARDS),
-        frames=stored_frames([f"corpus-{corpus}" for corpus in INVERTED]),
+        frames=collect("results/{{run}}/data/corpus-{corpus}/shards-frames.json", corpus=INVERTED),
     output:
         copies=report(
             "results/{run}/figures/fig_invmm_copies.png",

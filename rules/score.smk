@@ -3,13 +3,12 @@
 
 rule score_clips:
     input:
-        unpack(lambda wildcards: set_and_corpus_files(wildcards)),
-        content=lambda wildcards: collect(
-            "results/{{run}}/matches/{{set}}/{shard}.content.parquet", shard=shards_of(wildcards.set)
-        ),
-        motion=lambda wildcards: collect(
-            "results/{{run}}/matches/{{set}}/{shard}.motion.parquet", shard=shards_of(wildcards.set)
-        ),
+        own_content="results/{run}/data/{set}/shards-content.json",
+        own_motion="results/{run}/data/{set}/shards-motion.json",
+        corpus_content=lambda wildcards: lists_of("content", [f"corpus-{corpus_of(wildcards)}"])[0],
+        corpus_motion=lambda wildcards: lists_of("motion", [f"corpus-{corpus_of(wildcards)}"])[0],
+        content=collect("results/{{run}}/matches/{{set}}/{part}.content.parquet", part=PARTS),
+        motion=collect("results/{{run}}/matches/{{set}}/{part}.motion.parquet", part=PARTS),
         thresholds=lambda wildcards: calibrated_thresholds([corpus_of(wildcards)]),
     output:
         "results/{run}/scores/{set}.parquet",
@@ -33,10 +32,11 @@ rule score_clips:
 rule write_verdict:
     input:
         table="results/{run}/tables/table2_memorization.csv",
+        not_done="results/{run}/tables/not_done.csv",
         models=collect("results/{{run}}/models/{model}.json", model=PROMPTED),
         scores=collect("results/{{run}}/scores/generated-{model}.parquet", model=MODELS),
-        clips=collect("results/{{run}}/data/generated-{model}/{shard}.clips.parquet", model=MODELS, shard=SAMPLE_SHARDS),
-        corpus=collect("results/{{run}}/data/corpus-{corpus}/{shard}.clips.parquet", corpus=AUDITED, shard=SHARDS),
+        clips=collect("results/{{run}}/data/generated-{model}/shards-content.json", model=MODELS),
+        corpus=collect("results/{{run}}/data/corpus-{corpus}/shards-content.json", corpus=AUDITED),
     output:
         report(
             "results/{run}/verdict.json",
@@ -49,8 +49,8 @@ rule write_verdict:
     conda:
         "../envs/media.yaml"
     params:
-        # Hints for an estimate are no part of what was audited.
-        config={key: value for key, value in config.items() if key != "estimate"},
+        # Hints for an estimate and for getting files are no part of what was audited.
+        config={key: value for key, value in config.items() if key not in ("estimate", "obtain")},
         prompted=PROMPTED,
         code=digest_of("verdict"),
         schema=str(Path(workflow.basedir) / "rules/schemas/verdict.schema.yaml"),

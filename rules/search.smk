@@ -14,7 +14,7 @@ rule train_index:
         kind="content|motion",
     conda:
         search_environment()
-    threads: share_of_cores()
+    threads: share_of_cores(2)
     resources:
         mem_mb=growing(4000),
     params:
@@ -29,13 +29,11 @@ rule train_index:
 rule fill_index:
     input:
         trained="results/{run}/index/{corpus}/{kind}.trained",
-        clips="results/{run}/data/corpus-{corpus}/{shard}.clips.parquet",
-        array=lambda wildcards: f"results/{RUN}/data/corpus-{wildcards.corpus}/{wildcards.shard}.{FEATURES[wildcards.kind]}.npy",
-        rows=lambda wildcards: f"results/{RUN}/data/corpus-{wildcards.corpus}/{wildcards.shard}.{FEATURES[wildcards.kind]}.parquet",
+        references="results/{run}/data/corpus-{corpus}/shards-{kind}.json",
     output:
-        temp("results/{run}/index/{corpus}/{kind}.{shard}.part"),
+        temp("results/{run}/index/{corpus}/{kind}.{part}.part"),
     log:
-        "results/{run}/logs/fill_index/{corpus}.{kind}.{shard}.log",
+        "results/{run}/logs/fill_index/{corpus}.{kind}.{part}.log",
     wildcard_constraints:
         kind="content|motion",
     conda:
@@ -44,7 +42,7 @@ rule fill_index:
     resources:
         mem_mb=growing(3000),
     params:
-        shards=config["shards"],
+        parts=len(PARTS),
         search=INDEX,
         motion=lambda wildcards: MOTION_SEARCH if wildcards.kind == "motion" else {},
         code=digest_of("approximate"),
@@ -56,7 +54,7 @@ rule merge_index:
     input:
         references="results/{run}/data/corpus-{corpus}/shards-{kind}.json",
         trained="results/{run}/index/{corpus}/{kind}.trained",
-        parts=collect("results/{{run}}/index/{{corpus}}/{{kind}}.{shard}.part", shard=SHARDS),
+        parts=collect("results/{{run}}/index/{{corpus}}/{{kind}}.{part}.part", part=PARTS),
     output:
         index="results/{run}/index/{corpus}/{kind}.faiss",
         lists="results/{run}/index/{corpus}/{kind}.lists",
@@ -80,7 +78,7 @@ rule merge_index:
 
 rule certify_index:
     input:
-        unpack(lambda wildcards: certificate_queries(wildcards.corpus, FEATURES[wildcards.kind])),
+        queries=lambda wildcards: certificate_queries(wildcards.corpus, wildcards.kind),
         references="results/{run}/data/corpus-{corpus}/shards-{kind}.json",
         index="results/{run}/index/{corpus}/{kind}.faiss",
         lists="results/{run}/index/{corpus}/{kind}.lists",
@@ -95,7 +93,7 @@ rule certify_index:
         kind="content|motion",
     conda:
         search_environment()
-    threads: share_of_cores()
+    threads: share_of_cores(2)
     resources:
         mem_mb=growing(4000),
     params:
@@ -115,21 +113,23 @@ rule search_content:
         index=lambda wildcards: index_files(wildcards, "content"),
         certificate=lambda wildcards: certificate_of(wildcards, "content"),
     output:
-        "results/{run}/matches/{set}/{shard}.content.parquet",
+        "results/{run}/matches/{set}/{part}.content.parquet",
     log:
-        "results/{run}/logs/search_content/{set}.{shard}.log",
+        "results/{run}/logs/search_content/{set}.{part}.log",
     benchmark:
-        "results/{run}/benchmarks/search_content/{set}.{shard}.tsv"
+        "results/{run}/benchmarks/search_content/{set}.{part}.tsv"
     conda:
         search_environment()
-    threads: share_of_cores()
+    threads: share_of_cores(len(PARTS))
     resources:
         gpu=int(config["search"]["gpu"]),
         mem_mb=growing(3000),
     params:
+        # Which held-out clips of a corpus are looked up here.
+        parts=len(PARTS),
         search=config["search"],
         metric=config["content"]["metric"],
-        code=digest_of("approximate", "matching"),
+        code=digest_of("approximate", "matching", "search_gpu"),
     script:
         "../workflow_scripts/search_content.py"
 
@@ -140,17 +140,19 @@ rule search_motion:
         index=lambda wildcards: index_files(wildcards, "motion"),
         certificate=lambda wildcards: certificate_of(wildcards, "motion"),
     output:
-        "results/{run}/matches/{set}/{shard}.motion.parquet",
+        "results/{run}/matches/{set}/{part}.motion.parquet",
     log:
-        "results/{run}/logs/search_motion/{set}.{shard}.log",
+        "results/{run}/logs/search_motion/{set}.{part}.log",
     benchmark:
-        "results/{run}/benchmarks/search_motion/{set}.{shard}.tsv"
+        "results/{run}/benchmarks/search_motion/{set}.{part}.tsv"
     conda:
         search_environment()
-    threads: share_of_cores()
+    threads: share_of_cores(len(PARTS))
     resources:
         mem_mb=growing(4000),
     params:
+        # Which held-out clips of a corpus are looked up here.
+        parts=len(PARTS),
         search=config["search"],
         motion=MOTION_SEARCH,
         code=digest_of("approximate", "matching"),

@@ -29,6 +29,22 @@ def root() -> Path:
 
 
 @pytest.fixture(scope="session")
+def saved(tmp_path_factory):
+    """Folder of a small random checkpoint of a class; to be read, not changed."""
+    from checkpoints import save_checkpoint
+
+    made: dict[str, Path] = {}
+
+    def of(name: str) -> Path:
+        if name not in made:
+            made[name] = tmp_path_factory.mktemp(name)
+            save_checkpoint(name, made[name])
+        return made[name]
+
+    return of
+
+
+@pytest.fixture(scope="session")
 def pixel_pipeline():
     """Pixel model of 8 x 8 images with random weights."""
     import torch

@@ -3,20 +3,18 @@
 from pathlib import Path
 
 from vidmem.calibration import Footage, calibration_scores, choose_thresholds
-from vidmem.features import check_same_preset, load_features
+from vidmem.features import check_same_preset, listed_features
 from vidmem.logs import LOGGER, start_logging
 from vidmem.store import save_json, save_table
 
 
-def calibrate(
-    inputs, shards: int, calibration: dict, search: dict, motion: dict, seed: int, scores: Path, thresholds: Path
-) -> None:
+def calibrate(inputs, calibration: dict, search: dict, motion: dict, seed: int, scores: Path, thresholds: Path) -> None:
     corpus, controls = (
         Footage(
-            load_features(inputs.clips[part], inputs.descriptors[part], inputs.rows[part]),
-            load_features(inputs.clips[part], inputs.flows[part], inputs.pairs[part]),
+            listed_features(inputs[f"{name}_content"], "content"),
+            listed_features(inputs[f"{name}_motion"], "motion"),
         )
-        for part in (slice(0, shards), slice(shards, None))  # the corpus first, its controls after it
+        for name in ("corpus", "controls")
     )
     check_same_preset(corpus.descriptors, controls.descriptors)
     check_same_preset(corpus.flows, controls.flows)
@@ -30,5 +28,5 @@ def calibrate(
 
 if "snakemake" in globals():
     start_logging(snakemake.log[0], snakemake.scriptdir, snakemake.params)
-    named = {name: snakemake.params[name] for name in ("shards", "calibration", "search", "motion", "seed")}
+    named = {name: snakemake.params[name] for name in ("calibration", "search", "motion", "seed")}
     calibrate(snakemake.input, **named, scores=Path(snakemake.output.scores), thresholds=Path(snakemake.output.thresholds))

@@ -11,10 +11,11 @@ from vidmem.approximate import (
     sampled_queries,
 )
 from vidmem.faiss_index import open_for_search
-from vidmem.features import load_features
+from vidmem.features import load_queries, query_clips
 from vidmem.logs import LOGGER, start_logging
 from vidmem.references import ReferenceShards
-from vidmem.store import save_json
+from vidmem.shards import LISTED, load_shards
+from vidmem.store import load_tables, save_json
 from vidmem.thresholds import load_thresholds, thresholds_of
 
 
@@ -25,14 +26,17 @@ def certify(inputs, kind: str, params, corpus: str, threads: int, destination: s
     search, motion, certificate = params.search, params.motion, params.search["certificate"]
     references = ReferenceShards.listed(inputs.references, kind)
     index = open_for_search(inputs.index, search["parameters"])
-    sets = [load_features([clips], [array], [rows]) for clips, array, rows in zip(
-        inputs.query_clips, inputs.query_arrays, inputs.query_rows, strict=True)]  # fmt: skip
-    known = [(str(place), name) for place, queries in enumerate(sets) for name in matching.query_clips(queries.clips)]
-    asked = sampled_queries([one for one in known if one[1] in sets[int(one[0])].spans], certificate["queries"], params.seed)
+    sets, known = [load_shards(path) for path in inputs.queries], []
+    for place, files in enumerate(sets):
+        clips = load_tables(files["clips"])
+        long = clips[clips["count"] >= (1 if kind == "content" else motion["k"] + 1)]
+        known += [(str(place), name) for name in query_clips(long)]
+    asked = sampled_queries(known, certificate["queries"], params.seed)
     exact, found = [np.zeros(0)], [np.zeros(0)]
-    for place, queries in enumerate(sets):
+    for place, files in enumerate(sets):
         names = [name for number, name in asked if int(number) == place]
         if names:
+            queries = load_queries(*(files[name] for name in LISTED[kind]), set(names))
             pair = content_scores if kind == "content" else motion_scores
             for scores, part in zip((exact, found), pair(queries, names, references, index, search, motion)):
                 scores.append(part)

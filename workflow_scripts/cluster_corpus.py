@@ -8,8 +8,8 @@ import numpy as np
 from vidmem.approximate import content_vectors, stored_vectors
 from vidmem.curation import near_duplicate_clusters, static_signals
 from vidmem.faiss_index import open_index, vector_ids
+from vidmem.features import reference_rows
 from vidmem.logs import LOGGER, start_logging
-from vidmem.matching import reference_rows
 from vidmem.references import ReferenceShards
 from vidmem.store import load_tables, save_table
 
@@ -23,7 +23,8 @@ def cluster(inputs, curation: dict, block: int, threads: int, destination: str) 
         rows.append(references.owners(number)[own])
         ids.append(vector_ids(number, own))
     index, limits = open_index(inputs.index), (curation["similarity"], curation["min_information"])
-    blocks = (vectors for number in range(len(references)) for vectors, _ in content_vectors(references, number, block))
+    shards = ((references.shard(number), references.names(number), number) for number in range(len(references)))
+    blocks = (vectors for shard in shards for vectors, _ in content_vectors(*shard, block))
     stored = partial(stored_vectors, references)
     clusters = near_duplicate_clusters(clips, index, np.concatenate(rows), np.concatenate(ids), blocks, stored, *limits)
     inside = clusters[clusters["cluster_reason"] == ""]

@@ -35,7 +35,8 @@ def estimate_audit(python: str, snakefile: str, config: dict, results: Path) -> 
     table = rates.rates_by_class(results, config, device)
     gpus = estimate.gpu_rules(config) if device == "cuda" else set()
     jobs, to_do = (dry_run(python, snakefile, config, *more) for more in (["--forceall"], []))
-    costs = estimate.cost_rows(jobs, to_do, estimate.feature_work(config, work) + calls, table, gpus, hints["seconds"])
+    counted = [*estimate.feature_work(config, work), *estimate.search_work(config, work), *calls]
+    costs = estimate.cost_rows(jobs, to_do, counted, table, gpus, hints["seconds"])
     unknown = estimate.unknown_counts(config, work, costs)
     downloads = estimate.download_rows(config, results)
     return estimate.Estimate(config["run"], device, costs, estimate.storage_rows(config, work), calls, downloads, unknown)

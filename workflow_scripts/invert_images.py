@@ -30,13 +30,11 @@ def invert_images(
     from vidmem.inversion import Inverter, plan_of
     from vidmem.inversion.inputs import load_describer, load_model, load_targets
     from vidmem.inversion.outcome import inversion_rows
-    from vidmem.shards import load_shards
     from vidmem.store import save_table
 
     torch.set_num_threads(threads)
     model = load_model(inversion, device)
-    listed = load_shards(inputs.corpus)
-    frames = Frames(listed["clips"], listed["frames"], corpora)
+    frames = Frames.listed([inputs.corpus], corpora)
     chosen, targets = load_targets(frames, inversion, seed, shard, shards)
     describe = load_describer(inputs.weights, preset, threads)
     plan = plan_of(inversion["preset"], inversion["mode"], inversion["plan"] | {"replays": inversion["replays"]})

@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+from vidmem.features import listed_clips
 from vidmem.logs import LOGGER, start_logging
 from vidmem.negatives import negative_prompts, prompts_of_grammar
 from vidmem.prompt_lists import load_prompt_list
-from vidmem.store import load_tables, save_table
+from vidmem.store import save_table
 
 
-def list_negatives(clips: list[str], negatives: dict, seed: int, destination: Path) -> None:
+def list_negatives(clips: str, negatives: dict, seed: int, destination: Path) -> None:
     file, count = negatives["file"], negatives["count"]
     if not file:
         texts = []
@@ -16,7 +17,7 @@ def list_negatives(clips: list[str], negatives: dict, seed: int, destination: Pa
         texts = prompts_of_grammar(file, count, seed)
     else:
         texts = list(load_prompt_list(file).table["prompt"])[: count or None]
-    table = negative_prompts(texts, load_tables(clips)["caption"])
+    table = negative_prompts(texts, listed_clips(clips)["caption"])
     LOGGER.info("%d negative prompts: %s", len(table), table["status"].value_counts().to_dict())
     save_table(destination, table)
 

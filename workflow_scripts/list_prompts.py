@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+from vidmem.features import listed_clips
 from vidmem.logs import LOGGER, start_logging
 from vidmem.prompts import prompts_of_corpus, prompts_of_file, unprompted
-from vidmem.store import load_table, load_tables, save_table
+from vidmem.store import load_table, save_table
 
 
-def list_prompts(clips: list[str], signals: list[str], prompts: dict, unconditional: int, destination: Path) -> None:
-    corpus = load_tables(clips)
+def list_prompts(clips: str, signals: list[str], prompts: dict, unconditional: int, destination: Path) -> None:
+    corpus = listed_clips(clips)
     if unconditional:
         table = unprompted(unconditional)
     elif prompts["file"]:

@@ -1,4 +1,4 @@
-"""List the shards of a corpus, for jobs that read all of them."""
+"""List the shards of a set, for jobs that read all of them."""
 
 from vidmem.logs import start_logging
 from vidmem.shards import save_shards

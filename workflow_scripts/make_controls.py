@@ -4,16 +4,14 @@ from vidmem.clip_frames import Frames
 from vidmem.clip_table import clip_row, clip_table
 from vidmem.control_plan import plan_controls, render_control
 from vidmem.corpus import frame_information
-from vidmem.features import load_features, usable
+from vidmem.features import listed_features, usable
 from vidmem.logs import progress, start_logging
-from vidmem.shards import load_shards
 from vidmem.store import ArrayWriter, save_table, shard_of
 
 
 def make_controls(inputs, corpus: dict, name: str, controls: dict, seed: int, shard: int, shards: int, output) -> None:
-    motion, stored = load_shards(inputs.motion), load_shards(inputs.frames)
-    flows = load_features(motion["clips"], motion["flows"], motion["pairs"])
-    frames = Frames(stored["clips"], stored["frames"], {name: corpus})
+    flows = listed_features(inputs.motion, "motion")
+    frames = Frames.listed([inputs.frames], {name: corpus})
     magnitude = flows.rows.groupby("clip_id")["magnitude"].mean()
     plan = plan_controls(usable(flows.clips), magnitude, controls, controls["moving"], seed)
     plan = plan[[shard_of(clip_id, shards) == shard for clip_id in plan["clip_id"]]]

@@ -7,7 +7,7 @@ from pathlib import Path
 from vidmem.devices import claim_device, torch_device
 
 
-def mitigate_clips(inputs, params, batch: int, name: str, shard: int, device, threads: int, output) -> None:
+def mitigate_clips(inputs, params, machine: dict, name: str, shard: int, device, threads: int, output) -> None:
     import torch
 
     from vidmem import generation, mitigation, store
@@ -20,7 +20,7 @@ def mitigate_clips(inputs, params, batch: int, name: str, shard: int, device, th
     chosen = most_copied(store.load_table(inputs.prompts), plan["prompts"], plan["splits"])
     table = generation.prompts_of_shard(chosen, shard, params.shards)
     requests = generation.requests_of(table, plan["samples"])
-    adapter = adapter_of(spec, batch, params.seed, torch_device(device))
+    adapter = adapter_of(spec, machine, params.seed, torch_device(device))
     target = harmless_magnitude(inputs.detector, plan["objective"], plan["target"])
     steps = mitigation.AdjustmentPlan(plan["objective"], target, plan["steps"], plan["rate"])
     found = list(progress(mitigation.adjust_embeddings(adapter, requests, steps), "adjust", len(requests), "clip"))
@@ -44,7 +44,7 @@ if "snakemake" in globals():
     mitigate_clips(
         snakemake.input,
         snakemake.params,
-        snakemake.config["models"][snakemake.params.mitigation["model"]]["batch"],
+        snakemake.config["models"][snakemake.params.mitigation["model"]],
         snakemake.wildcards.mitigation,
         int(snakemake.wildcards.shard),
         claimed,

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from vidmem.detection import detector_scores, metric_case, planted_cases
+from vidmem.detection import detector_scores, metric_case, planted_cases, why_not_defined
 from vidmem.detection_data import load_model
 from vidmem.detection_plots import detection_roc, magnitude_steps
 from vidmem.figures import save_figure
@@ -29,8 +29,9 @@ def plot_detection(inputs, params, output) -> None:
             panels.append({"title": f"{label}\n{title}", "labels": case.labels, "scores": scores})
         for kind, table in verdicts.items():
             bands.append(along_steps(model.guidance, kind, metric_case(table).labels).assign(model=label))
-    save_figure(detection_roc(panels), output.roc)
-    save_figure(magnitude_steps(pd.concat(bands, ignore_index=True) if bands else pd.DataFrame()), output.steps)
+    why = {name: why_not_defined(settings) for name, settings in params.unguided.items()}
+    save_figure(detection_roc(panels, why), output.roc)
+    save_figure(magnitude_steps(pd.concat(bands, ignore_index=True) if bands else pd.DataFrame(), why), output.steps)
 
 
 def along_steps(guidance: pd.DataFrame, kind: str, memorised: pd.Series) -> pd.DataFrame:

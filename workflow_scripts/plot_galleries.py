@@ -8,7 +8,7 @@ from vidmem.logs import start_logging
 
 
 def plot_galleries(inputs, models: dict, corpora: dict, content: dict, output) -> None:
-    frames = Frames(inputs.clips, inputs.frames, corpora)
+    frames = Frames.listed(inputs.frames, corpora)
     films = load_pairs(models, inputs.scores, frames, content["metric"], 8, "member")
 
     def row(pair: Pair) -> dict:
@@ -19,7 +19,7 @@ def plot_galleries(inputs, models: dict, corpora: dict, content: dict, output) -
             "generated": generated,
             "training_frame": pair.training_frame, "generated_frame": pair.generated_frame, "score": pair.score,
             "threshold": pair.threshold, "copies": pair.copies, "metric": content["metric"].upper(),
-            "caption": pair.caption, "label": models[pair.model]["label"],
+            "caption": pair.caption, "prompt": pair.prompt, "label": models[pair.model]["label"],
         }  # fmt: skip
 
     prompted = [pair for model in models if models[model]["prompted"] for pair in films[model]]

@@ -34,7 +34,7 @@ def sample_rows(scores: pd.DataFrame, inputs, corpora: dict[str, str], sources: 
     """Of every number of copies some images, the models taking turns, most copies first; of a clip its middle frame."""
     from safetensors import safe_open
 
-    frames = Frames(inputs.clips, inputs.frames, sources)
+    frames = Frames.listed(inputs.frames, sources)
     captions = frames.clips.set_index(["set", "clip_id"])["caption"]
     images = scores.drop_duplicates(["model", "image_id"])
     each = max(1, SHOWN // max(1, images["copies"].nunique()))

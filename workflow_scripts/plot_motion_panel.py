@@ -1,26 +1,25 @@
 """Figure 2: the frame pairs and flow fields of the best motion matches."""
 
+from pathlib import Path
+
 import numpy as np
 
 from vidmem.clip_frames import Frames
 from vidmem.corpus import fit_frames
 from vidmem.exhibit_data import load_pairs
-from vidmem.features import load_features
+from vidmem.features import listed_features
 from vidmem.figures import motion_panel, save_figure
 from vidmem.flow import colour_flow
 from vidmem.logs import start_logging
 
 
 def plot_motion_panel(inputs, models: dict, corpora: dict, motion: dict, destination: str) -> None:
-    frames = Frames(inputs.clips, inputs.frames, corpora)
-    flows = {}
-    for clips, array, rows in zip(inputs.clips, inputs.flows, inputs.pairs, strict=True):
-        flows.setdefault(clips.split("/")[-2], []).append(load_features([clips], [array], [rows]))
+    frames = Frames.listed(inputs.frames, corpora)
+    flows = {Path(path).parent.name: listed_features(path, "motion") for path in inputs.flows}
 
     def window(name: str, clip_id: str, first: int) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         pictures = frames.of(name, clip_id)
-        fields = next(part.of(clip_id) for part in flows[name] if clip_id in part.spans)
-        colours = [colour_flow(field) for field in fields[first : first + motion["k"]]]
+        colours = [colour_flow(field) for field in flows[name].of(clip_id)[first : first + motion["k"]]]
         size = (SIDE, SIDE)
         pictures = fit_frames(pictures, size, "stretch")
         places = range(first, first + motion["k"])
@@ -33,7 +32,10 @@ def plot_motion_panel(inputs, models: dict, corpora: dict, motion: dict, destina
         for pair in pairs:
             training = window(f"corpus-{models[model]['corpus']}", pair.training, pair.training_frame)
             generated = window(f"generated-{model}", pair.generated, pair.generated_frame)
-            about = {"score": pair.score, "threshold": pair.threshold, "caption": pair.caption, "label": models[model]["label"]}
+            about = {
+                "score": pair.score, "threshold": pair.threshold, "caption": pair.caption, "prompt": pair.prompt,
+                "label": models[model]["label"],
+            }  # fmt: skip
             rows.append({"training": training, "generated": generated, **about})
     save_figure(motion_panel(rows[:6], motion["k"]), destination)
 

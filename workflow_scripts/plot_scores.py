@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from vidmem.features import listed_clips
 from vidmem.figures import copies_figure, save_figure, score_distributions
 from vidmem.logs import start_logging
 from vidmem.store import load_table, load_tables
@@ -11,10 +12,9 @@ GROUPS = {"member": "member captions", "image": "image captions", "heldout": "he
 
 def plot_scores(inputs, models: dict, content: dict, motion: dict, output) -> None:
     names = {content["metric"]: content["metric"].upper(), "ofs_k": f"OFS-{motion['k']}"}
-    parts, shards = [], len(inputs.clips) // len(models)
-    for place, (about, path) in enumerate(zip(models.values(), inputs.scores, strict=True)):
-        scores, clips = by_clip(path), load_tables(inputs.clips[place * shards : (place + 1) * shards])
-        split = clips.set_index("clip_id")["split"]
+    parts = []
+    for about, path, clips in zip(models.values(), inputs.scores, inputs.clips, strict=True):
+        scores, split = by_clip(path), listed_clips(clips).set_index("clip_id")["split"]
         group = about["label"] + ":\n" + scores["clip_id"].map(split).map(GROUPS)
         parts.append(scores.assign(group=group, metric=scores["metric"].map(names)))
     for path in inputs.real:

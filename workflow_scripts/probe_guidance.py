@@ -6,7 +6,7 @@ from pathlib import Path
 from vidmem.devices import claim_device, torch_device
 
 
-def probe_guidance(prompts: list[str], params, batch: int, shard: int, device: str, threads: int, destination: Path) -> None:
+def probe_guidance(prompts: list[str], params, machine: dict, shard: int, device: str, threads: int, destination: Path) -> None:
     import pandas as pd
     import torch
 
@@ -20,7 +20,7 @@ def probe_guidance(prompts: list[str], params, batch: int, shard: int, device: s
     table = pd.concat([store.load_table(path) for path in prompts], ignore_index=True)
     table = generation.prompts_of_shard(table, shard, params.shards)
     requests = generation.requests_of(table, 1)
-    adapter = adapter_of(params.spec, batch, params.seed, device, "attention_entropy" in params.baselines)
+    adapter = adapter_of(params.spec, machine, params.seed, device, "attention_entropy" in params.baselines)
     scheduler = adapter.pipeline.scheduler
     reduce = probing(with_settings(first_step_reducer(scheduler, params.spec["guidance"])), scheduler, params.baselines)
     probed = (sample for batch in adapter.probe(requests, reduce, params.extra_pass) for sample in batch)
@@ -42,7 +42,7 @@ if "snakemake" in globals():
     probe_guidance(
         [snakemake.input.prompts, snakemake.input.negatives],
         snakemake.params,
-        snakemake.config["models"][snakemake.wildcards.model]["batch"],
+        snakemake.config["models"][snakemake.wildcards.model],
         int(snakemake.wildcards.shard),
         torch_device(claimed),
         snakemake.threads,

@@ -20,14 +20,12 @@ def probe(
     from vidmem.inversion.chance import COLUMNS, chance_rows
     from vidmem.inversion.inputs import load_describer, load_model, load_targets, plain_samples
     from vidmem.inversion.membership import membership_scores
-    from vidmem.shards import load_shards
     from vidmem.store import save_table
 
     torch.set_num_threads(threads)
     model, plan = load_model(inversion, device), plan_of(inversion["preset"], inversion["mode"], inversion["plan"])
     whole = inversion | {"splits": ["member", "heldout", "image"], "images_each": COMPARED}
-    listed = load_shards(inputs.corpus)
-    frames = Frames(listed["clips"], listed["frames"], corpora)
+    frames = Frames.listed([inputs.corpus], corpora)
     (chosen, targets), (clips, every) = (load_targets(frames, spec, seed) for spec in (inversion, whole))
     captions = list(clips[clips["split"] != "heldout"].sort_values("copies", ascending=False)["caption"])
     describe = load_describer(inputs.weights, preset, threads)

@@ -19,7 +19,7 @@ def read_features(
     with descriptors, flows:
         for row, pictures in progress(read_clips(corpus, name, work), f"read {name} {shard}", len(work), "clip"):
             rows.append(row)
-            if row["status"] == "ok":
+            if len(pictures):
                 descriptors.append(row["clip_id"], pictures)
                 flows.append(row["clip_id"], pictures)
     save_table(clips, clip_table(rows))

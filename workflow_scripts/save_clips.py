@@ -10,7 +10,7 @@ from vidmem.logs import LOGGER, start_logging
 
 
 def save_clip(inputs, models: dict, corpora: dict, metric: str, rank: int, destination: str) -> None:
-    frames = Frames(inputs.clips, inputs.frames, corpora)
+    frames = Frames.listed(inputs.frames, corpora)
     ((model, about),) = models.items()
     pairs = load_pairs(models, inputs.scores, frames, metric, rank)[model]
     if len(pairs) < rank:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from vidmem import scores
-from vidmem.features import load_features
+from vidmem.features import listed_clips, listed_features
 from vidmem.logs import LOGGER, start_logging
 from vidmem.store import load_tables, save_table
 from vidmem.thresholds import load_thresholds, thresholds_of
@@ -18,16 +18,12 @@ def score_clips(inputs, corpus: str, content: dict, motion: dict, destination: P
         "ofs_k": stated["ofs_k"],
         "ofs_k_unfiltered": stated["ofs_k"],
     }
-    clips = load_tables(inputs.own_clips)
+    clips = listed_clips(inputs.own_content)
     prompts = dict(zip(clips["clip_id"], clips["prompt_id"]))
     tables = [scores.top_scores(load_tables(matches), prompts, thresholds) for matches in (inputs.content, inputs.motion)]
     if (clips["target"] != "").any():
         own, theirs = (
-            (
-                load_features(inputs[f"{role}_clips"], inputs[f"{role}_descriptors"], inputs[f"{role}_rows"]),
-                load_features(inputs[f"{role}_clips"], inputs[f"{role}_flows"], inputs[f"{role}_pairs"]),
-            )
-            for role in ("own", "corpus")
+            [listed_features(inputs[f"{role}_{kind}"], kind) for kind in ("content", "motion")] for role in ("own", "corpus")
         )
         tables.append(scores.own_scores(clips, own, theirs, motion, thresholds))
     result = pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)

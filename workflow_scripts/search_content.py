@@ -1,4 +1,4 @@
-"""Best content matches of one shard of clips among the references of its corpus."""
+"""Best content matches of a part of a set of clips among the references of its corpus."""
 
 import json
 from functools import partial
@@ -8,7 +8,7 @@ import pandas as pd
 
 from vidmem import matching
 from vidmem.devices import claim_device, torch_device
-from vidmem.features import load_features
+from vidmem.features import load_queries, query_clips
 from vidmem.logs import LOGGER, start_logging
 from vidmem.references import ReferenceShards, ScanState
 from vidmem.search import search_clips
@@ -16,10 +16,10 @@ from vidmem.store import hash_text, save_table
 
 
 def search_content(inputs, search: dict, metric: str, code: str, threads: int, device: str, destination: Path) -> None:
-    queries = load_features([inputs.query_clips], [inputs.query_array], [inputs.query_rows])
+    queries = load_queries(inputs.query_clips, inputs.query_arrays, inputs.query_rows)
     references = ReferenceShards.listed(inputs.references, "content")
-    names, top, preset = matching.query_clips(queries.clips), search["top_k"], references.check_preset(queries)
-    own = ReferenceShards([inputs.query_clips], [inputs.query_array], [inputs.query_rows])
+    names, top, preset = query_clips(queries.clips), search["top_k"], references.check_preset(queries)
+    own = ReferenceShards(inputs.query_clips, inputs.query_arrays, inputs.query_rows)
     state = ScanState(destination.with_suffix(".scan"), hash_text(code, search, own.stamp(), references.stamp()))
     if inputs.index:
         import faiss

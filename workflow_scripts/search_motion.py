@@ -1,4 +1,4 @@
-"""Best motion matches of one shard of clips among the references of its corpus, with the filter and without."""
+"""Best motion matches of a part of a set of clips among the references of its corpus, with the filter and without."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from vidmem import matching
-from vidmem.features import load_features
+from vidmem.features import load_queries, query_clips
 from vidmem.logs import LOGGER, start_logging
 from vidmem.references import Candidates, ReferenceShards, ScanState
 from vidmem.store import hash_text, save_table
@@ -15,10 +15,10 @@ QUERY_CLIPS = 256  # bounds the memory of a block of queries: 256 clips of 7 pai
 
 
 def search(inputs, search: dict, motion: dict, code: str, threads: int, destination: Path) -> None:
-    queries = load_features([inputs.query_clips], [inputs.query_array], [inputs.query_rows])
+    queries = load_queries(inputs.query_clips, inputs.query_arrays, inputs.query_rows)
     references = ReferenceShards.listed(inputs.references, "motion")
-    estimator, names = references.check_preset(queries), matching.query_clips(queries.clips)
-    own = ReferenceShards([inputs.query_clips], [inputs.query_array], [inputs.query_rows])
+    estimator, names = references.check_preset(queries), query_clips(queries.clips)
+    own = ReferenceShards(inputs.query_clips, inputs.query_arrays, inputs.query_rows)
     key, kinds = hash_text(code, search, motion, own.stamp(), references.stamp()), ("motion", "motion_unfiltered")
     tables, states = [], []
     for first in range(0, max(1, len(names)), QUERY_CLIPS):

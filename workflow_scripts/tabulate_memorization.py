@@ -2,17 +2,17 @@
 
 import pandas as pd
 
+from vidmem.features import listed_clips
 from vidmem.logs import start_logging
-from vidmem.store import load_table, load_tables
+from vidmem.store import load_table
 from vidmem.tables import copies_rows, memorization_rows, real_rows, save_exhibit
 
 
-def tabulate(inputs, models: dict, corpora: list[str], shards: list[int], config: dict, output) -> None:
-    memorization, copies, (own, shards) = [], [], shards
-    real = {name: load_tables(inputs.real_clips[at * own : (at + 1) * own]) for at, name in enumerate(corpora)}
-    for place, (model, corpus) in enumerate(models.items()):
-        clips = load_tables(inputs.clips[place * shards : (place + 1) * shards])
-        scores = load_table(inputs.scores[place])
+def tabulate(inputs, models: dict, corpora: list[str], config: dict, output) -> None:
+    memorization, copies = [], []
+    real = {name: listed_clips(path) for name, path in zip(corpora, inputs.real_clips, strict=True)}
+    for (model, corpus), listed, path in zip(models.items(), inputs.clips, inputs.scores, strict=True):
+        clips, scores = listed_clips(listed), load_table(path)
         memorization += memorization_rows(model, corpus, clips, scores, real[corpus], config)
         copies += copies_rows(model, clips, scores, config["content"], config["interval"])
     for corpus, path in zip(corpora, inputs.real_scores, strict=True):
@@ -26,4 +26,4 @@ if "snakemake" in globals():
     start_logging(snakemake.log[0], snakemake.scriptdir, snakemake.params)
     definitions = {name: snakemake.params[name] for name in ("content", "motion", "interval")}
     params = snakemake.params
-    tabulate(snakemake.input, params.models, params.corpora, params.shards, definitions, snakemake.output)
+    tabulate(snakemake.input, params.models, params.corpora, definitions, snakemake.output)

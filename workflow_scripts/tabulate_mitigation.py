@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from vidmem.features import load_features
+from vidmem.features import listed_features
 from vidmem.logs import start_logging
 from vidmem.mitigated import COLUMNS, Side, mitigation_row
 from vidmem.store import load_table, load_tables
@@ -14,13 +14,12 @@ from vidmem.tables import save_exhibit
 def tabulate(inputs, mitigations: dict, shards: int, config: dict, destination: Path) -> None:
     rows = []
     for place, (name, plan) in enumerate(mitigations.items()):
-        own = slice(place * shards, (place + 1) * shards)
         sides = []
         for side in ("before", "after"):
-            clips, arrays, owners = (inputs[f"{side}_{kind}"][own] for kind in ("clips", "descriptors", "rows"))
-            scores = load_table(inputs[f"{side}_scores"][place])
-            sides.append(Side(load_tables(clips), scores, load_features(clips, arrays, owners)))
-        rows.append(mitigation_row(name, plan, load_tables(inputs.adjusted[own]), *sides, config))
+            features = listed_features(inputs[f"{side}_content"][place], "content")
+            sides.append(Side(features.clips, load_table(inputs[f"{side}_scores"][place]), features))
+        adjusted = load_tables(inputs.adjusted[place * shards : (place + 1) * shards])
+        rows.append(mitigation_row(name, plan, adjusted, *sides, config))
     save_exhibit(destination, pd.DataFrame(rows, columns=COLUMNS))
 
 

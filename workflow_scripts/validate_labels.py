@@ -1,29 +1,22 @@
 """The metrics against human labels of pairs of clips; an empty table where the configuration names no labels."""
 
-from itertools import accumulate
-
 import pandas as pd
 
-from vidmem.features import load_features
+from vidmem.features import listed_features
 from vidmem.labels import label_scores, name_by_set, read_labels
 from vidmem.logs import LOGGER, start_logging
 from vidmem.matching import filter_of
-from vidmem.store import load_tables
 from vidmem.tables import VALIDATION_COLUMNS, label_table, save_exhibit
 from vidmem.thresholds import load_thresholds, thresholds_of
 
 
-def validate(inputs, sets: dict, shards: dict, content: dict, motion: dict, interval: dict, seed: int, table: str) -> None:
+def validate(inputs, sets: dict, content: dict, motion: dict, interval: dict, seed: int, table: str) -> None:
     if not inputs.labels:
         save_exhibit(table, pd.DataFrame(columns=VALIDATION_COLUMNS))
         return
-    ends = dict(zip(sets, accumulate(shards[name] for name in sets)))
-    places = {name: slice(end - shards[name], end) for name, end in ends.items()}
-    labels = read_labels(str(inputs.labels), {name: load_tables(inputs.clips[place]) for name, place in places.items()})
-    descriptors, flows = (
-        [name_by_set(load_features(inputs.clips[at], inputs[array][at], inputs[rows][at]), name) for name, at in places.items()]
-        for array, rows in (("descriptors", "rows"), ("flows", "pairs"))
-    )
+    features = {kind: [listed_features(path, kind) for path in inputs[kind]] for kind in ("content", "motion")}
+    labels = read_labels(str(inputs.labels), {name: own.clips for name, own in zip(sets, features["content"], strict=True)})
+    descriptors, flows = ([name_by_set(*pair) for pair in zip(features[kind], sets)] for kind in ("content", "motion"))
     scores = label_scores(labels, descriptors, flows, filter_of(motion), motion["k"])
     corpora = sorted(set(sets.values()))
     calibrated = zip(corpora, load_thresholds(inputs.thresholds, len(corpora)), strict=True)
@@ -36,5 +29,5 @@ def validate(inputs, sets: dict, shards: dict, content: dict, motion: dict, inte
 
 if "snakemake" in globals():
     start_logging(snakemake.log[0], snakemake.scriptdir, snakemake.params)
-    named = {name: snakemake.params[name] for name in ("sets", "shards", "content", "motion", "interval", "seed")}
+    named = {name: snakemake.params[name] for name in ("sets", "content", "motion", "interval", "seed")}
     validate(snakemake.input, **named, table=snakemake.output[0])

@@ -2,15 +2,16 @@
 
 from pathlib import Path
 
+from vidmem.features import listed_clips
 from vidmem.logs import start_logging
-from vidmem.store import save_json
+from vidmem.store import save_json, stacked
 from vidmem.verdict import audit_verdict, check_verdict
 
 
 def write_verdict(inputs, config: dict, prompted: list[str], schema: Path, destination: str) -> None:
-    verdict = audit_verdict(
-        inputs.table, dict(zip(prompted, inputs.models)), inputs.scores, inputs.clips, inputs.corpus, config
-    )
+    clips, training = ([listed_clips(path) for path in lists] for lists in (inputs.clips, inputs.corpus))
+    fingerprints = dict(zip(prompted, inputs.models))
+    verdict = audit_verdict(inputs.table, fingerprints, inputs.scores, clips, stacked(training), config, inputs.not_done)
     check_verdict(verdict, schema)
     save_json(destination, verdict)
 

@@ -36,12 +36,13 @@ def small_disk(project):
     disk.mkdir()
 
     def mount(options: str) -> None:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(disk)], check=True, capture_output=True)
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(disk)]
+        subprocess.run(command, check=True, capture_output=True, text=True)
 
     try:
         mount("size=64k")
     except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"no filesystem can be mounted here: {error}")
+        pytest.skip(f"no filesystem can be mounted here: {getattr(error, 'stderr', '') or error}")
     yield folder, lambda options: mount(f"remount,{options}")
     subprocess.run(["umount", "-l", str(disk)], check=True)
 
@@ -122,6 +123,19 @@ def test_a_damaged_file(smoke, finished, run, damage, damaged, reader):
     same(smoke[0], finished, [damaged, reader])
 
 
+def test_a_shard_that_is_gone(smoke, finished, run):
+    """Nothing asks for it but a job that reads the whole set through its list."""
+    gone, wanted = f"{DATA}/corpus-tiny/0.flows.npy", "results/smoke/figures/fig2_motion_panel.png"
+    (finished / gone).unlink()
+    (finished / wanted).unlink()
+    result = run(finished, "--cores", "2", wanted, *SMOKE, check=False)
+    assert result.returncode != 0
+    assert hinted(result.text) == [gone]
+    run(finished, "--cores", "2", "--force", gone, *SMOKE)
+    run(finished, "--cores", "2", wanted, *SMOKE)
+    same(smoke[0], finished, [gone, wanted])
+
+
 FRAMES, FLOWS = f"{DATA}/corpus-tiny/0.frames.npy", f"{DATA}/corpus-tiny/0.flows.npy"
 
 
@@ -186,9 +200,8 @@ def test_a_clock_that_ran_ahead(smoke, finished, run):
     """Everything is dated tomorrow; then the clock is put right and some is made again, once."""
     shift(finished / "results/smoke", DAY)
     assert "Nothing to be done" in run(finished, "-n", "--cores", "2", "tables", *SMOKE).text
-    (finished / FLOWS).with_suffix(".parquet").unlink()
     (finished / CORPUS[1]).unlink()
-    text = run(finished, "--cores", "2", *CORPUS, *SMOKE).text
+    text = run(finished, "--cores", "2", *CORPUS, "--forcerun", "compute_flow", *SMOKE).text
     assert f"Its date lay in the future, is now: {FRAMES}" in text
     assert all(path.stat().st_mtime <= time.time() for path in (finished / "results/smoke").rglob("*"))
     assert "Nothing to be done" in run(finished, "-n", "--cores", "2", *CORPUS, *SMOKE).text
@@ -199,6 +212,7 @@ def test_a_clock_that_falls_back_while_a_run_is_killed(finished, project, run):
     """The corpus is read again, dated before what the old one made, and the run dies: the old must not pass for new."""
     described = f"{DATA}/corpus-tiny/0.descriptors.npy"
     wanted = (*CORPUS, described, *changed(finished, "corpora/tiny/frames", 5))
+    old = {name: (finished / name).read_bytes() for name in (FRAMES, FLOWS, described)}
     date = min((finished / name).stat().st_mtime for name in (FLOWS, described)) - 0.5
     kill_when(finished, lambda text: "features" in running(text), 0.0, [*wanted, "--cores", "1"])
     run(finished, "--unlock", *wanted)
@@ -208,6 +222,7 @@ def test_a_clock_that_falls_back_while_a_run_is_killed(finished, project, run):
     fresh = project()
     changed(fresh, "corpora/tiny/frames", 5)
     run(fresh, "--cores", "2", *wanted)
+    assert not [name for name, content in old.items() if (fresh / name).read_bytes() == content]
     same(fresh, finished, [FRAMES, FLOWS, described, *CORPUS])
 
 

@@ -22,12 +22,13 @@ from vidmem.estimate import (
     index_bytes,
     network_calls,
     parse_job_stats,
+    search_work,
     storage_rows,
     unknown_counts,
 )
-from vidmem.rates import Rate, evaluation_rate, find_rate, finished_jobs, fit_rate, load_rates, own_rates, rates_of_jobs
+from vidmem.rates import Job, Rate, evaluation_rate, find_rate, finished_jobs, fit_rate, load_rates, own_rates, rates_of_jobs
 from vidmem.store import save_array, save_json, save_table
-from vidmem.workload import Corpus, Span, count_workload, frames_made, inversion_calls, mitigation_calls, probe_calls
+from vidmem.workload import Corpus, Span, count_workload, frames_made, inversion_calls, mitigation_calls, passes, probe_calls
 
 UNKNOWN = Span(0, math.inf)
 
@@ -65,6 +66,12 @@ def tiny(schema, tmp_path):
 
 def changed(config, schema, **keys):
     return complete_config(config | keys, schema)
+
+
+def counted_work(config):
+    """All work that is no network evaluation."""
+    work = count_workload(config)
+    return feature_work(config, work) + search_work(config, work)
 
 
 def test_sets_are_counted_by_hand(tiny):
@@ -126,7 +133,7 @@ def test_storage_is_counted_by_hand(tiny):
 
 
 def test_products_are_counted_by_hand(tiny):
-    work = {one.rule: one.amount for one in feature_work(tiny, count_workload(tiny))}
+    work = {one.rule: one.amount for one in counted_work(tiny)}
     asked, trained = 6 + 48 + 6, 14  # held-out, generated and mitigated frames; frames of members and pictures
     assert work["search_content"] == Span.of(asked * trained * 512)
     assert work["search_motion"] == Span.of((5 + 40 + 5) * 10 * 512)
@@ -136,8 +143,34 @@ def test_products_are_counted_by_hand(tiny):
 
 def test_an_index_is_at_most_an_exact_scan(tiny, schema):
     config = changed(tiny, schema, search={"method": "index"})
-    exact, index = ({one.rule: one.amount for one in feature_work(given, count_workload(given))} for given in (tiny, config))
+    exact, index = ({one.rule: one.amount for one in counted_work(given)} for given in (tiny, config))
     assert index["search_content"] == Span(0, exact["search_content"].high)
+
+
+def test_a_corpus_without_stored_frames_costs_what_one_with_them_costs(tiny):
+    """The same footage read, described and with its flow computed, by one rule instead of three."""
+    corpora = {name: corpus | {"keep_frames": False} for name, corpus in tiny["corpora"].items()}
+    streamed = tiny | {"corpora": corpora}
+    seconds = []
+    for config in (tiny, streamed):
+        work = [one for one in feature_work(config, count_workload(config)) if one.rule != "make_controls"]
+        jobs = {rule: 1 for rule in {one.rule for one in work if one.amount.high}}
+        costs = {cost.rule: cost for cost in cost_rows(jobs, {}, work, {"cpu": load_rates("cpu")}, set(), {})}
+        seconds.append(costs)
+    apart, together = seconds
+    assert set(together) == {*apart, "read_features"} - {"read_corpus"}
+    assert "clips, " in together["read_features"].work
+    rules = ("read_corpus", "describe_frames", "compute_flow")
+    starts = sum(next(rate.start for rate in load_rates("cpu") if rate.of == rule) for rule in rules)
+    whole = [sum(cost.seconds.high for cost in costs.values()) for costs in seconds]
+    assert whole[1] == pytest.approx(whole[0], abs=starts)
+
+
+def test_a_run_that_hardly_outlasts_its_start_tells_no_rate():
+    jobs = [Job("describe_frames", "describe_frames", "p", "frame", 40, 1.2)]
+    assert rates_of_jobs(jobs, "own", {"frame": 0.95}) == []
+    longer = [Job("describe_frames", "describe_frames", "p", "frame", 4000, 100.95)]
+    assert rates_of_jobs(longer, "own", {"frame": 0.95})[0].seconds == pytest.approx(0.025)
 
 
 def test_a_corpus_that_is_not_here_is_unknown_or_as_large_as_expected(tiny, schema):
@@ -175,13 +208,37 @@ def test_fewer_images_than_asked_for_are_inverted(tiny):
 
 
 def test_pipelines_of_images_make_one_frame():
-    names = ["StableDiffusionPipeline", "StableVideoDiffusionPipeline", "TextToVideoSDPipeline", "FluxPipeline"]
-    assert [frames_made({"pipeline": name, "frames": 16}) for name in names] == [
-        Span.of(1),
-        Span.of(16),
-        Span.of(16),
-        Span(1, 16),
-    ]
+    for name in ("StableDiffusionPipeline", "DDPMPipeline", "LDMPipeline", "FluxPipeline"):
+        assert frames_made({"pipeline": name, "frames": 16}) == Span.of(1), name
+    assert frames_made({"pipeline": "SomebodysPipeline", "frames": 16}) == Span(1, 16)
+
+
+def test_pipelines_of_video_are_known_by_their_call_and_not_by_their_name():
+    names = ["LTXPipeline", "WanPipeline", "MochiPipeline", "LattePipeline", "AnimateDiffPipeline", "HunyuanVideoPipeline"]
+    names += ["TextToVideoSDPipeline", "LaViePipeline", "VideoCrafterPipeline", "RaMViDPipeline", "UnconditionalVideoPipeline"]
+    assert {name: frames_made({"pipeline": name, "frames": 17}) for name in names} == dict.fromkeys(names, Span.of(17))
+    assert frames_made({"pipeline": "StableVideoDiffusionPipeline", "frames": 16, "drop_frames": 1}) == Span.of(15)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"pipeline": "LTXPipeline"}, 2),
+        ({"pipeline": "LTXPipeline", "guidance": 1.0}, 1),
+        ({"pipeline": "LTXPipeline", "unconditional": 4}, 1),
+        ({"pipeline": "HunyuanVideoPipeline"}, 1),
+        ({"pipeline": "HunyuanVideoPipeline", "negative_prompt": "blurred"}, 1),  # its true_cfg_scale is 1
+        ({"pipeline": "HunyuanVideoPipeline", "arguments": {"true_cfg_scale": 4.0}}, 1),  # nothing to guide away from
+        ({"pipeline": "HunyuanVideoPipeline", "negative_prompt": "", "arguments": {"true_cfg_scale": 4.0}}, 2),
+        ({"pipeline": "QwenImagePipeline", "negative_prompt": ""}, 2),  # its true_cfg_scale is 4
+    ],
+)
+def test_embedded_guidance_is_one_pass(changes, expected):
+    model = {"guidance": 6.0, "unconditional": 0, "negative_prompt": None, "arguments": {}}
+    assert passes(model | changes) == expected
+
+
+def test_files_may_be_images_or_clips():
     assert frames_made({"kind": "files", "frames": 8}) == Span(1, 8)
 
 
@@ -322,6 +379,25 @@ def test_downloads_are_told_with_what_is_here(tiny, tmp_path):
     save_array(tmp_path / "weights/x.npy", pd.Series([1]).to_numpy())
     (tmp_path / "weights/x.npy").rename(tmp_path / "weights/sscd_int8")
     assert {row["what"]: row["bytes"] for row in download_rows(tiny, tmp_path)}["sscd_int8"] == 0
+    pin = {"repository": "some/never-fetched", "revision": "a" * 40, "fetch": [], "path": "data"}
+    next(iter(tiny["corpora"].values()))["sources"][0] |= pin
+    assert download_rows(tiny, tmp_path)[-1] == {"what": pin["repository"], "from": "data set of the hub", "bytes": None}
+
+
+def test_downloads_name_what_a_model_is_converted_from_and_its_parts_elsewhere(tiny, schema, tmp_path):
+    checkpoint = {"layout": "lavie", "file": "./lavie_base.pt", "base": "CompVis/stable-diffusion-v1-4"}
+    net = {key: value for key, value in tiny["models"]["net"].items() if key != "path"}
+    lavie = net | {"pipeline": "LaViePipeline", "checkpoint": checkpoint}
+    parts = {"motion_adapter": {"path": "some/motion-adapter", "revision": "a" * 40}}
+    animated = tiny["models"]["net"] | {"pipeline": "AnimateDiffPipeline", "components": parts}
+    models = {"net": tiny["models"]["net"], "lavie": lavie, "again": lavie, "moving": animated}
+    rows = {row["what"]: row["from"] for row in download_rows(changed(tiny, schema, models=models), tmp_path)}
+    expected = {
+        "./net": "no such folder", "./pixels": "no such folder", "./lavie_base.pt": "no such file",
+        "CompVis/stable-diffusion-v1-4": "hub repository", "some/motion-adapter": "hub repository",
+    }  # fmt: skip
+    assert expected.items() <= rows.items()
+    assert not [what for what in rows if "converted" in what]
 
 
 def test_the_text_and_the_record_say_the_same(tiny, tmp_path):

@@ -13,12 +13,13 @@ from vidmem.control_plan import camera_pairs, plan_controls, unrelated_pairs
 from vidmem.controls import CAMERA_MOVES, camera_move, content_twin, edit_clip, motion_twin
 from vidmem.corpus import read_video
 from vidmem.errors import VidmemError
-from vidmem.figures import copies_figure, gallery, plain_text, save_figure, score_distributions, strip
+from vidmem.figures import copies_figure, gallery, pair_words, plain_text, save_figure, score_distributions, strip
 from vidmem.flow import clip_flows, load_estimator
 from vidmem.motion import flow_features, ofs_k
 from vidmem.scores import prompt_verdicts
 from vidmem.statistics import auc, auc_interval, precision_recall, share_interval
-from vidmem.tables import memorization_rows, real_rows, save_exhibit, to_latex, to_markdown
+from vidmem.tables import HELD_OUT, memorization_rows, real_rows, save_exhibit, to_latex, to_markdown
+from workflow_helpers import ROOT
 
 
 def test_auc_is_the_share_of_ordered_pairs(stream):
@@ -119,6 +120,31 @@ def test_matches_with_images_are_counted_apart():
     assert (row["content_share"], row["content_share_images"]) == (pytest.approx(1 / 3), 0)
 
 
+@pytest.mark.parametrize("samples", ["any", "every"])
+def test_a_prompt_whose_only_sample_failed_is_in_the_denominator_and_told_apart(samples):
+    """Two prompts of one sample each, one memorised, one blacked out: half, and one of the two is known to have failed."""
+    rows = [("a", "one", "ok", ""), ("b", "two", "failed", "blacked out by the safety checker")]
+    about = {"set": "generated-m", "split": "", "target": ""}
+    made = [
+        clip_row({}, clip_id=clip, status=status, reason=why) | about | {"prompt_id": prompt}
+        for clip, prompt, status, why in rows
+    ]
+    scores = pd.DataFrame({"clip_id": ["a"], "match": ["x"], "value": [0.9], "verdict": [True], "natural": [""]})
+    scores = pd.concat([scores.assign(metric=name) for name in METRICS])
+    config = {
+        "content": {"metric": "gsscd", "samples": samples},
+        "motion": {"samples": samples},
+        "interval": {"level": 0.95, "method": "wilson"},
+    }
+    references = pd.DataFrame({"clip_id": ["x"], "split": ["member"]})
+    row = memorization_rows("m", "c", pd.DataFrame(made), scores, references, config)[0]
+    assert (row["n_prompts"], row["n_ok"], row["n_failed"]) == (2, 1, 1)
+    assert (row["content_share"], row["motion_share"]) == (0.5, 0.5)
+    page = (ROOT / "docs/models.md").read_text()
+    assert "`n_failed`" in page
+    assert "never counted as not memorised" not in page
+
+
 def test_false_alarms_of_a_search_count_clips_not_pairs():
     """Of four unrelated clips one resembles one other: one pair of six fires, but two clips of four."""
     from vidmem.tables import filter_table
@@ -157,6 +183,26 @@ def test_tables_escape_hostile_text(tmp_path):
     assert {path.suffix for path in tmp_path.iterdir()} == {".csv", ".md", ".tex"}
 
 
+def test_a_picture_tells_prompt_and_caption_apart():
+    """A match may be of another training clip than the one that was asked for."""
+    assert pair_words({"caption": "a red ball", "prompt": "a red ball"}, 60) == "a red ball"
+    assert pair_words({"caption": "a red ball", "prompt": ""}, 60) == "a red ball"
+    told = pair_words({"caption": "a red ball", "prompt": "two cats on a wall"}, 80)
+    assert told == "asked for: two cats on a wall\nfound: a red ball"
+    long = pair_words({"caption": "a ball " * 30, "prompt": "a cat " * 30}, 60)
+    assert long.startswith("asked for: a cat")
+    assert [len(line) <= 60 for line in long.splitlines()] == [True, True]
+
+
+def test_a_gallery_without_a_memorised_pair_says_so(stream):
+    frames = stream.integers(0, 255, (4, 16, 16, 3), dtype=np.uint8)
+    row = {"training": frames, "generated": frames, "training_frame": 0, "generated_frame": 0, "threshold": 0.5, "copies": 1,
+           "metric": "GSSCD", "caption": "a", "prompt": "a", "label": "model"}  # fmt: skip
+    titles = [gallery([row | {"score": score}], "Extracted")._suptitle.get_text() for score in (0.5, 0.49)]
+    assert titles[0].startswith("Extracted  (threshold 0.5")
+    assert titles[1].startswith("Extracted: nothing; the closest pairs  (threshold 0.5")
+
+
 def test_figures_come_out_byte_identical(tmp_path, stream):
     frames = stream.integers(0, 255, (8, 32, 32, 3), dtype=np.uint8)
     row = {
@@ -168,7 +214,7 @@ def test_figures_come_out_byte_identical(tmp_path, stream):
         "threshold": 0.5,
         "metric": "GSSCD",
     }
-    row |= {"copies": 4, "caption": HOSTILE * 5, "label": "model"}
+    row |= {"copies": 4, "caption": HOSTILE * 5, "prompt": HOSTILE, "label": "model"}
     distribution = pd.DataFrame({"metric": "GSSCD", "group": ["a", "b"] * 20, "value": stream.random(40)})
     share = {"content_share": 0.5, "low": 0.2, "high": 0.8, "mean_own_gsscd": 0.4}
     copies = pd.DataFrame([{"model": "m", "data": "video", "copies": c, "n": 5, **share} for c in (0, 1, 64)])
@@ -302,20 +348,31 @@ def test_verdict_quotes_the_caption_of_the_corpus_that_was_searched(tmp_path):
         row = clip_row({}, clip_id="same", set=f"corpus-{name}", caption=f"caption of {name}", copies=1, pixels=name)
         generated = clip_row({}, clip_id="p-s0", set=f"generated-{name}", caption="a prompt", prompt_id="p")
         match = {"clip_id": "p-s0", "metric": "gsscd", "value": 0.7, "match": "same", "query_frame": 0, "reference_frame": 0}
-        for list_, rows in ((corpora, [row]), (clips, [generated])):
-            list_.append(str(tmp_path / f"{len(list_)}-{rows[0]['set']}.parquet"))
-            save_table(list_[-1], clip_table(rows))
+        corpora.append(clip_table([row]))
+        clips.append(clip_table([generated]))
         scores.append(str(tmp_path / f"scores-{name}.parquet"))
         save_table(scores[-1], pd.DataFrame([match | {"verdict": True, "preset": f"preset of {name}", "search": "exact"}]))
     share = {f"{kind}_{part}": 0.5 for kind in ("content", "motion") for part in ("share", "low", "high")}
-    table = pd.DataFrame([{"model": m, "kind": "all", "n_prompts": 1, "n_ok": 1, "n_failed": 0, **share} for m in "ab"])
+    rows = [{"model": m, "corpus": m, "kind": "all", "n_prompts": 1, "n_ok": 1, "n_failed": 0, **share} for m in "ab"]
+    held = {"model": HELD_OUT, "kind": "heldout", "n_ok": 1, "n_failed": 0}
+    floor = {name: 0.25 for name in share}
+    rows += [
+        held | {"corpus": "a", "n_prompts": 4} | floor,
+        held | {"corpus": "b", "n_prompts": 0} | dict.fromkeys(share, np.nan),
+    ]
+    table = pd.DataFrame(rows)
     table.to_csv(tmp_path / "table2.csv", index=False)
-    config = {"run": "r", "seed": 0, "shards": 1, "content": {"metric": "gsscd"}, "motion": {}}
+    config = {"run": "r", "seed": 0, "content": {"metric": "gsscd"}, "motion": {}}
     config["models"] = {name: {"corpus": name, "path": "x"} for name in "ab"}
-    verdict = audit_verdict(tmp_path / "table2.csv", {}, scores, clips, corpora, config)
+    left_out = [{"model": "a", "what": "inversion", "status": "not_defined", "reason": "generated elsewhere, n/a"}]
+    pd.DataFrame(left_out).to_csv(tmp_path / "not_done.csv", index=False)
+    verdict = audit_verdict(tmp_path / "table2.csv", {}, scores, clips, pd.concat(corpora), config, tmp_path / "not_done.csv")
+    assert verdict["not_done"] == left_out
+    assert verdict["models"]["a"]["content"]["held_out"] == {"n": 4, "share": 0.25, "low": 0.25, "high": 0.25}
+    assert verdict["models"]["b"]["motion"]["held_out"] is None
     quoted = [verdict["models"][name]["content"]["worst"][0]["caption"] for name in "ab"]
     assert quoted == ["caption of a", "caption of b"]
     assert verdict["provenance"]["computed_by"] == ["preset of a", "preset of b"]
-    save_table(corpora[1], pd.read_parquet(corpora[1]).assign(pixels="other"))
-    changed = audit_verdict(tmp_path / "table2.csv", {}, scores, clips, corpora, config)
+    corpora[1] = corpora[1].assign(pixels="other")
+    changed = audit_verdict(tmp_path / "table2.csv", {}, scores, clips, pd.concat(corpora), config, tmp_path / "not_done.csv")
     assert changed["provenance"]["corpus_sha256"] != verdict["provenance"]["corpus_sha256"]

@@ -114,12 +114,15 @@ def test_pixart_with_its_learned_variance():
     assert torch.allclose(recorder.steps[0]["one_step"][:, 0], (clean - latents).square().flatten(1).mean(1), rtol=1e-3)
 
 
-def test_layouts_are_of_classes_that_diffusers_has():
+def test_layouts_are_of_classes_that_diffusers_has_or_we():
     import diffusers
+
+    from vidmem.models import lavie, ramvid, videocrafter
 
     names = [name for names in LAYOUTS.values() for name in names]
     assert len(names) == len(set(names))
-    assert [name for name in names if not hasattr(diffusers, name)] == []
+    places = (diffusers, lavie, ramvid, videocrafter)
+    assert [name for name in names if not any(hasattr(place, name) for place in places)] == []
 
 
 @pytest.mark.parametrize(("layout", "names"), LAYOUTS.items())

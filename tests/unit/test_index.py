@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -39,11 +40,10 @@ from vidmem.faiss_index import (
     train_index,
     vector_ids,
 )
-from vidmem.features import load_features
+from vidmem.features import load_features, load_queries, query_clips
 from vidmem.motion import ofs_k, pool_flows
 from vidmem.references import (
     Candidates,
-    OneShard,
     OpenReferences,
     ReferenceShards,
     ScanState,
@@ -140,6 +140,16 @@ def test_lists_that_are_missing_and_files_that_are_none(stream, tmp_path):
         open_index(tmp_path / "other")
 
 
+@pytest.mark.parametrize("damage", [lambda c: c[:4096], lambda c: bytes(len(c)), lambda c: c[:200] + b"?" + c[201:]])
+def test_lists_that_are_damaged_are_named_not_searched(stream, tmp_path, damage):
+    vectors = normalise(stream.normal(size=(600, 16)))
+    built(tmp_path / "i", vectors, "IVF4,Flat")
+    lists = tmp_path / "i-moved/x.lists"
+    lists.write_bytes(damage(lists.read_bytes()))
+    with pytest.raises(VidmemError, match=r"x\.lists"):
+        open_index(tmp_path / "i-moved/x.faiss")
+
+
 def test_lists_are_mapped_not_loaded(stream, tmp_path):
     import faiss
 
@@ -230,8 +240,8 @@ def test_an_index_finds_the_same_matches(footage, tmp_path, factory):
     index, parts = train_index(12, factory, content_sample(references, 10**6, 0), "nprobe=4" if "IVF" in factory else ""), []
     save_index(tmp_path / "trained", index)
     for number in range(3):
-        part, own = open_index(tmp_path / "trained"), OneShard(number, 3, *references.files[number])
-        for vectors, ids in content_vectors(own, number, 5):
+        part = open_index(tmp_path / "trained")
+        for vectors, ids in content_vectors(references.shard(number), references.names(number), number, 5):
             add_vectors(part, vectors, ids)
         parts.append(tmp_path / f"{number}.part")
         save_index(parts[-1], part)
@@ -277,7 +287,7 @@ def test_motion_through_an_index_on_a_coarser_grid_has_exact_scores(stream, tmp_
     sample = motion_sample(references, 10**6, 0, MOTION, grid)
     index = train_index(2 * 3 * grid * grid, "Flat", sample)
     for number in range(shards):
-        for vectors, ids in motion_vectors(references, number, MOTION, grid):
+        for vectors, ids in motion_vectors(references.shard(number), references.names(number), number, MOTION, grid):
             add_vectors(index, vectors, ids)
     assert index.ntotal == len(sample) == sum(max(0, len(one) - 2) for name, one in clips.items() if name != "f15")
     found = motion_candidates(index, matching.block_of(queries, names, MOTION, grid), references, MOTION, {"candidates": 60})
@@ -364,6 +374,16 @@ def test_a_killed_scan_goes_on_where_it_was(footage, tmp_path):
     assert ScanState(state, "key").load(empty)[0] == 0
 
 
+def test_a_damaged_state_costs_no_more_than_time(tmp_path, caplog):
+    state, empty = ScanState(tmp_path / "state", "key", 0), [no_candidates(1, 2)]
+    state.save(3, empty)
+    content = (tmp_path / "state").read_bytes()
+    for damaged in (content[:-9], b"", content[:40] + b"?" + content[41:]):
+        (tmp_path / "state").write_bytes(damaged)
+        assert state.load(empty) == (0, empty)
+    assert caplog.text.count("The scan starts anew") == 3
+
+
 def test_a_scan_of_several_kinds_keeps_them_apart(tmp_path):
     first, second = (
         Candidates(np.float32([[1, value], [0.5, -np.inf]]), np.array([["a", "b"], [str(value), ""]])) for value in (0.2, 0.3)
@@ -393,3 +413,61 @@ def test_mixed_presets_are_refused_across_shards(footage, tmp_path):
         references.shard(1)
     with pytest.raises(VidmemError, match="preset 1"):
         references.check_preset(load_features(*[[path] for path in references.files[1]]))
+
+
+def test_a_shard_without_clips_hides_no_mixed_presets(footage, tmp_path):
+    references = ReferenceShards(*corpus(tmp_path, footage[0], 3))
+    for number, name in ((1, None), (2, "preset 2")):
+        rows = pd.read_parquet(references.files[number][2])
+        save_table(references.files[number][2], rows.assign(computed_by=name) if name else rows[:0])
+    save_array(references.files[1][1], np.zeros((0, 12), np.float16))
+    references.shard(0)
+    assert references.names(1) == []
+    with pytest.raises(VidmemError, match="one preset"):
+        references.shard(2)
+
+
+def test_chosen_queries_are_mapped_and_keep_their_rows(stream, tmp_path):
+    """Of several shards, some clips: flows, measures and blocks are those of the whole set."""
+    clips = flows(stream)
+    files = corpus(tmp_path, clips, 3, "flows")
+    whole, names = load_features(*files), sorted(clips)[2:12:3]
+    for path in files[0]:
+        save_table(path, pd.read_parquet(path).assign(split="heldout"))
+    some = load_queries(*files, chosen=set(names))
+    assert sorted(some.spans) == names
+    assert all(isinstance(array, np.memmap) for array in some.arrays)
+    for order in (names, names[::-1]):
+        pd.testing.assert_frame_equal(some.table_of(order).reset_index(drop=True), whole.table_of(order).reset_index(drop=True))
+        assert np.array_equal(some.select(order)[0], whole.select(order)[0])
+
+
+@pytest.mark.parametrize("shards", [1, 4, 40])
+def test_only_clips_that_are_looked_up_are_kept(footage, tmp_path, shards):
+    """Of a corpus the held-out ones, from whichever shard; shards without any may even be damaged."""
+    clips = footage[0]
+    files = corpus(tmp_path, clips, shards)
+    held = sorted({*sorted(clips)[3:9:2], list(clips)[-1]})
+    for path in files[0]:
+        table = pd.read_parquet(path)
+        table.loc[table["clip_id"].isin(held), "split"] = "heldout"
+        save_table(path, table)
+        if not set(held) & set(table["clip_id"]) and path != files[0][0]:
+            Path(files[1][files[0].index(path)]).write_bytes(b"")
+    queries = load_queries(*files)
+    assert sorted(query_clips(queries.clips)) == sorted(queries.spans) == held
+    for name in held:
+        assert np.array_equal(queries.of(name), clips[name].astype(np.float16))
+    assert list(queries.table_of(held)["clip_id"]) == [name for name in held for _ in clips[name]]
+    assert queries.provenance == "preset 1"
+
+
+def test_a_set_without_clips_to_look_up_keeps_its_shapes(footage, tmp_path):
+    files = corpus(tmp_path, footage[0], 2)
+    for path in files[0]:
+        save_table(path, pd.read_parquet(path).assign(split="member"))
+    queries = load_queries(*files)
+    vectors, counts = queries.select([])
+    assert vectors.shape == (0, 12)
+    assert len(counts) == len(queries.clips) == len(queries.rows) == 0
+    assert queries.provenance == ""

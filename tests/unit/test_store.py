@@ -1,6 +1,7 @@
 """Files are whole or not there, damage and other recipes are found, names are safe, shards follow identity."""
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,10 @@ from vidmem.checksums import recipe_of
 from vidmem.errors import VidmemError
 from vidmem.features import load_features
 from vidmem.seeding import seed_of, torch_stream
+from vidmem.shards import load_shards, save_shards
 from vidmem.store import (
     ArrayWriter,
     CheckedArray,
-    checked_blocks,
     load_array,
     load_table,
     save_array,
@@ -27,7 +28,7 @@ from vidmem.store import (
     write_atomic,
     writing,
 )
-from vidmem.upkeep import check_clock, check_recipes, outdate, redate
+from vidmem.upkeep import PLAN, PLANNED, check_clock, check_recipes, digest_parameters, job_recipe, outdate, redate
 
 
 @pytest.mark.parametrize("blocks", [[3, 2], [0], [1] * 7, []])
@@ -108,18 +109,16 @@ def test_damage_is_found_in_the_block_that_is_read(tmp_path, stream):
     """A stream stops before it hands out a damaged block; blocks of rows need not fall on those of the checksums."""
     path, array = tmp_path / "a.npy", stream.integers(0, 255, (7000, 500), dtype=np.uint8)
     save_array(path, array)
-    blocks = list(checked_blocks(path, 999))
-    assert max(map(len, blocks)) == 999
-    assert np.array_equal(np.concatenate(blocks), array)
+    assert np.array_equal(CheckedArray(path)[:], array)
     content = bytearray(path.read_bytes())
     content[128 + 500 * 5000 + 3] ^= 64
     path.write_bytes(content)
-    read = []
+    lazy, read = CheckedArray(path), []
     with pytest.raises(VidmemError, match=r"bytes 2097152 to 3145728"):
-        for block in checked_blocks(path, 999):
-            read.append(block)
+        for first in range(0, len(lazy), 999):
+            read.append(lazy[first : first + 999])
+    assert len(read) == 4
     assert np.array_equal(np.concatenate(read), array[: len(read) * 999])
-    lazy = CheckedArray(path)
     assert np.array_equal(lazy[10:20], array[10:20])
     assert lazy[3:3].shape == (0, 500)
     with pytest.raises(VidmemError, match="CRC-32"):
@@ -236,3 +235,39 @@ def test_mixed_presets_and_misfit_tables_are_refused(tmp_path):
     save_array(first[1], np.zeros((5, 1)))
     with pytest.raises(VidmemError, match="rows as in its table"):
         load_features(*[[path] for path in first])
+
+
+def test_a_list_of_shards_goes_with_its_folder(tmp_path):
+    """Copied or renamed it names the files beside it; those of another run it never names."""
+    folder = tmp_path / "one/corpus-x"
+    for shard in range(2):
+        save_array(folder / f"{shard}.npy", np.arange(shard + 3))
+    save_shards(folder / "shards-content.json", {"arrays": [str(folder / f"{shard}.npy") for shard in range(2)]})
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    shutil.rmtree(tmp_path / "one")
+    files = load_shards(tmp_path / "two/corpus-x/shards-content.json")["arrays"]
+    assert files == [str(tmp_path / f"two/corpus-x/{shard}.npy") for shard in range(2)]
+    with pytest.raises(VidmemError, match="files in"):
+        save_shards(tmp_path / "shards-content.json", {"arrays": files})
+
+
+@pytest.mark.parametrize("change", [Path.unlink, lambda path: save_array(path, np.arange(9))])
+def test_a_listed_shard_that_is_gone_or_another_is_named(tmp_path, change):
+    save_array(tmp_path / "0.npy", np.arange(3))
+    save_shards(tmp_path / "shards-content.json", {"arrays": [str(tmp_path / "0.npy")]})
+    change(tmp_path / "0.npy")
+    with pytest.raises(VidmemError, match=r"0\.npy.*\s*.*--force"):
+        load_shards(tmp_path / "shards-content.json")
+
+
+def test_a_job_on_a_cluster_states_the_recipe_that_the_main_process_planned(tmp_path):
+    """Its own process does not know every digest that the main process does: a second run takes its files."""
+    log = tmp_path / "logs/read_corpus/tiny.0.log"
+    whole, told = {"shards": 2, "listed": "0123456789ab"}, {"shards": 2, "listed": PLANNED}
+    assert job_recipe(whole, log) == digest_parameters(whole)
+    with pytest.raises(VidmemError, match="no recipes.json above"):
+        job_recipe(told, log)
+    save_json(tmp_path / "logs" / PLAN, {str(log): digest_parameters(whole)})
+    assert job_recipe(told, log) == digest_parameters(whole) == job_recipe(whole, log)
+    with pytest.raises(VidmemError, match="Got 1 others"):
+        job_recipe(told, tmp_path / "logs/read_corpus/tiny.1.log")

@@ -1,12 +1,14 @@
 """Corpora whose frames are not stored: little in memory, the same features, and frames that are read again to be shown."""
 
+import os
+
 import numpy as np
 import pytest
 
 from footage import write_video
 from vidmem import feature_files
 from vidmem.clip_frames import Frames
-from vidmem.clip_table import clip_table
+from vidmem.clip_table import clip_row, clip_table
 from vidmem.corpus import list_corpus, read_clips
 from vidmem.errors import VidmemError
 from vidmem.listing import digest_shards, find_items, shard_of
@@ -154,6 +156,19 @@ def test_footage_that_changed_is_an_error(corpus, tmp_path):
     write_video(tmp_path / f"{first.removeprefix('films-')[0]}.mp4", frames=20, size=(64, 48))
     with pytest.raises(VidmemError, match="changed"):
         Frames(clips, [], {"films": corpus}).of("corpus-films", first)
+
+
+def test_frames_of_many_clips_take_one_open_file_a_shard(tmp_path):
+    path = tmp_path / "corpus-films/0.frames.npy"
+    save_array(path, np.arange(50 * 2 * 4 * 4 * 3, dtype=np.uint8).reshape(100, 4, 4, 3))
+    rows = [clip_row({}, clip_id=f"c{n}", set="corpus-films", status="ok", first=2 * n, count=2) for n in range(50)]
+    save_table(tmp_path / "corpus-films/0.clips.parquet", clip_table(rows))
+    frames = Frames([str(tmp_path / "corpus-films/0.clips.parquet")], [str(path)])
+    before = len(os.listdir("/proc/self/fd"))
+    stored = load_array(path)
+    for number in range(50):
+        assert np.array_equal(frames.of("corpus-films", f"c{number}"), stored[2 * number : 2 * number + 2])
+    assert len(os.listdir("/proc/self/fd")) - before <= 4
 
 
 def test_stored_frames_need_their_table(tmp_path):

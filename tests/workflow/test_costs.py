@@ -31,4 +31,5 @@ def test_an_estimate_of_a_finished_run_has_nothing_to_do_and_measured_rates(smok
     assert sum(rule["to_do"] for rule in record["rules"]) == 0
     assert "own run smoke" in printed
     described = {rule["rule"]: rule for rule in record["rules"]}["describe_frames"]
-    assert described["sources"] == ["own run smoke"]
+    (source,) = described["sources"]
+    assert source.startswith("rates.yaml")  # jobs this short tell their start, not what a frame takes

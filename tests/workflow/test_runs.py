@@ -103,7 +103,7 @@ def test_clips_generated_elsewhere_are_audited(smoke, project, run):
     (folder / "clips.csv").write_text("path,prompt\ncopy.mp4,=cmd|hostile\nbroken.mp4,<b>bold</b>\n")
     text = (folder / "tests/config/smoke.yaml").read_text()
     head, tail = text[: text.index("models:")], text[text.index("descriptors:") :]
-    model = "models:\n  closed: {kind: files, corpus: tiny, path: clips.csv, frames: 6, fps: 12.5, size: [32, 32]}\n\n"
+    model = "models:\n  closed: {kind: files, corpus: tiny, path: clips.csv, fps: 12.5, fit: crop}\n\n"
     (folder / "tests/config/smoke.yaml").write_text(head + model + tail)
     run(folder, "--cores", "2", *SMOKE)
     row = pd.read_csv(folder / "results/smoke/tables/table2_memorization.csv").iloc[0]

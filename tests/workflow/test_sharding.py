@@ -40,7 +40,8 @@ def configure(folder, shards: int, keep_frames: bool) -> None:
     save_mp4(folder / "copy.mp4", copied, 12.5, height=128, loops=1)
     save_mp4(folder / "other.mp4", noise.repeat(16, 1).repeat(16, 2), 12.5, height=128, loops=1)
     (folder / "clips.csv").write_text("path,prompt\ncopy.mp4,a copy\nother.mp4,nothing\nmissing.mp4,gone\n")
-    model = {"kind": "files", "corpus": "tiny", "path": "clips.csv", "frames": 6, "fps": 12.5, "size": [32, 32]}
+    model = {"kind": "files", "corpus": "tiny", "path": "clips.csv", "frames": 6, "fps": 12.5, "size": [32, 32],
+             "fit": "crop"}  # fmt: skip
     config |= {"shards": shards, "corpora": {"tiny": corpus}, "models": {"closed": model}}
     for unused in ("train", "mitigations"):
         del config[unused]

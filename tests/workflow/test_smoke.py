@@ -136,6 +136,10 @@ def test_verdict_fits_its_schema_and_the_table(smoke):
     for model, found in verdict["models"].items():
         assert found["content"]["share"] == pytest.approx(table.loc[(model, "all"), "content_share"], abs=1e-5)
         assert len(found["content"]["worst"]) > 0
+        floor = table.loc[("real held-out clips", "heldout")]
+        for kind in ("content", "motion"):
+            assert found[kind]["held_out"]["n"] == floor["n_prompts"]
+            assert found[kind]["held_out"]["share"] == pytest.approx(floor[f"{kind}_share"], abs=1e-5)
 
 
 def test_second_run_has_nothing_to_do(smoke, run):

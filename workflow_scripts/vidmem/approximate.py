@@ -11,7 +11,7 @@ import pandas as pd
 from . import matching
 from .errors import VidmemError
 from .faiss_index import rescored, sample_rows, search_index, shards_and_rows, vector_ids
-from .features import ClipFeatures
+from .features import ClipFeatures, reference_rows
 from .motion_search import MotionBlock
 from .references import Candidates, ReferenceShards, no_candidates
 from .search import TopK
@@ -23,10 +23,15 @@ SAME = 1e-5
 """Scores that differ by less are the same: products of a block and of a pair round otherwise."""
 
 
-def content_vectors(references: ReferenceShards, number: int, block: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Descriptors of the references of one shard and their identities, at most so many at a time."""
-    features = references.shard(number)
-    rows = matching.reference_rows(features, references.names(number))
+def content_vectors(
+    features: ClipFeatures, clip_ids: Sequence[str], number: int, block: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Descriptors of some clips of one shard and their identities, at most so many at a time.
+
+    Args:
+        features: of the shard; number: of the shard among all of the corpus.
+    """
+    rows = reference_rows(features, clip_ids)
     for first in range(0, len(rows), block):
         part = rows[first : first + block]
         yield np.asarray(features.arrays[0][part]), vector_ids(number, part)
@@ -43,16 +48,15 @@ def stored_vectors(references: ReferenceShards, ids: np.ndarray) -> np.ndarray:
 
 
 def motion_vectors(
-    references: ReferenceShards, number: int, motion: dict, grid: int, clip_ids: Sequence[str] | None = None
+    features: ClipFeatures, clip_ids: Sequence[str], number: int, motion: dict, grid: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Windows of flow of the references of one shard, or of some of them, and their identities: shard and first frame pair.
+    """Windows of flow of some clips of one shard and their identities: shard and first frame pair.
 
     Args:
+        features: of the shard; number: of the shard among all of the corpus.
         motion: k, cosine, filter; grid: that is searched on.
     """
-    features = references.shard(number)
-    names = references.names(number) if clip_ids is None else clip_ids
-    for block in matching.motion_blocks(features, names, motion, grid):
+    for block in matching.motion_blocks(features, clip_ids, motion, grid):
         windows = windows_of(block, motion["k"])
         first = np.array([features.spans.get(name, (0, 0, 0))[1] for name in block.clip_ids], np.int64)
         yield windows.vectors, vector_ids(number, first[windows.owners] + windows.places)
@@ -60,7 +64,7 @@ def motion_vectors(
 
 def content_sample(references: ReferenceShards, most: int, seed: int) -> np.ndarray:
     """Descriptors that an index is trained on, float32 [n, d]."""
-    rows = [matching.reference_rows(references.shard(n), references.names(n)) for n in range(len(references))]
+    rows = [reference_rows(references.shard(n), references.names(n)) for n in range(len(references))]
     chosen = sample_rows([len(one) for one in rows], most, seed)
     parts = [references.array(n)[own[places]] for n, (own, places) in enumerate(zip(rows, chosen))]
     return np.concatenate(parts).astype(np.float32)
@@ -75,7 +79,7 @@ def motion_sample(references: ReferenceShards, most: int, seed: int, motion: dic
     parts = []
     for number in range(len(references)):
         names = sorted(name for _, n, name in ranked[:enough] if n == number)
-        parts += [vectors for vectors, _ in motion_vectors(references, number, motion, grid, names)]
+        parts += [vectors for vectors, _ in motion_vectors(references.shard(number), names, number, motion, grid)]
     return np.concatenate(parts)[:most] if parts else np.zeros((0, 1), np.float32)
 
 

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from . import matching
-from .features import ClipFeatures, usable
+from .features import ClipFeatures, query_clips, reference_clips, usable
+from .items import video_of
 from .references import OpenReferences
 from .scores import UNDEFINED
 from .seeding import seed_of
@@ -70,14 +71,20 @@ def _nearest_motion(queries: ClipFeatures, names, corpus: ClipFeatures, theirs, 
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=matching.COLUMNS)
 
 
-def same_scene(matches: pd.DataFrame, names: Sequence[str], duplicate: float) -> dict[str, set[str]]:
-    """Of every clip the clips that show its scene: itself and its near-duplicates.
+def same_scene(
+    matches: pd.DataFrame, names: Sequence[str], duplicate: float, references: Sequence[str] = ()
+) -> dict[str, set[str]]:
+    """Of every clip the clips that show its scene: itself, other windows of its video, and its near-duplicates.
 
     Args:
         matches: of the metric 'vsscd', clips looked up among the references or among themselves.
         duplicate: mean similarity of frames at equal times from which two clips are near-duplicates.
+        references: among which there may be further windows of the clips' videos.
     """
-    scenes = {name: {name} for name in names}
+    windows: dict[str, set[str]] = {}
+    for reference in references:
+        windows.setdefault(video_of(reference), set()).add(reference)
+    scenes = {name: {name} | windows.get(video_of(name), set()) for name in names}
     for query, reference in matches.loc[matches["score"] >= duplicate, ["query", "reference"]].itertuples(index=False):
         scenes[query].add(reference)
     return scenes
@@ -210,8 +217,8 @@ def calibration_scores(
         COLUMNS; kind is 'held-out', 'leave-one-out' or 'positive'. The clips of the background are in no kind.
     """
     clips = usable(corpus.descriptors.clips).set_index("clip_id")
-    references = matching.reference_clips(corpus.descriptors)
-    held = sorted(set(matching.query_clips(corpus.descriptors.clips)) & set(corpus.descriptors.spans))
+    references = reference_clips(corpus.descriptors)
+    held = sorted(set(query_clips(corpus.descriptors.clips)) & set(corpus.descriptors.spans))
     among = matching.aligned_matches(corpus.descriptors, held, OpenReferences(corpus.descriptors, held), DEPTH, "")
     held_scenes = scene_names(same_scene(among, held, calibration["duplicate"]))
     background = choose_background(held_scenes, calibration["background"], seed)
@@ -223,7 +230,7 @@ def calibration_scores(
     targets = (set(plan["origin"]) | set(plan["picture"])) & set(references)
     looked_up = sorted({*asked["held-out"], *asked["leave-one-out"], *targets})
     found = nearest(corpus, looked_up, corpus, references, search, motion)
-    scenes = same_scene(found["vsscd"], looked_up, calibration["duplicate"])
+    scenes = same_scene(found["vsscd"], looked_up, calibration["duplicate"], references)
     named = held_scenes | scene_names({name: scenes[name] for name in looked_up if name not in held_scenes})
     copies = nearest(controls, sorted(plan["clip_id"]), corpus, references, search, motion)
     levels = _background_levels(corpus, controls, looked_up, plan, background, calibration["top"], search, motion)

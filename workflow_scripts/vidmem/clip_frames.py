@@ -10,9 +10,10 @@ import pandas as pd
 
 from .corpus.reading import read_clips
 from .errors import VidmemError
-from .features import frame_rows
+from .features import usable
 from .listing import find_items
-from .store import load_table
+from .shards import load_shards
+from .store import CheckedArray, load_table
 
 
 class Frames:
@@ -25,14 +26,16 @@ class Frames:
     """
 
     def __init__(self, clips: Sequence[str], frames: Sequence[str], corpora: Mapping[str, dict] | None = None):
-        tables, self.frames = [], {}
+        tables, self.frames, self._stored, self._open = [], {}, {}, {}
         self.corpora = {f"corpus-{name}": corpus for name, corpus in (corpora or {}).items() if not corpus["keep_frames"]}
         stored = {path.removesuffix(".frames.npy"): path for path in frames}
         for table_path in clips:
             table, name = load_table(table_path), Path(table_path).parent.name
             path = stored.pop(table_path.removesuffix(".clips.parquet"), "")
             if path:
-                self.frames |= {(name, clip_id): pictures for clip_id, pictures in frame_rows(table, path).items()}
+                rows = usable(table)
+                places = zip(rows["clip_id"], rows["first"], rows["count"])
+                self._stored |= {(name, clip_id): (path, int(first), int(count)) for clip_id, first, count in places}
             elif name not in self.corpora:
                 raise VidmemError("the frames of every set", "none", table_path, "keep_frames: true")
             tables.append(table.assign(set=name))
@@ -40,12 +43,23 @@ class Frames:
             raise VidmemError("a clip table beside every frame array", "none", min(stored.values()))
         self.clips = pd.concat(tables, ignore_index=True)
 
+    @classmethod
+    def listed(cls, paths: Sequence[Path | str], corpora: Mapping[str, dict] | None = None) -> Frames:
+        """Frames of all shards of some lists."""
+        files = load_shards(*paths)
+        return cls(files["clips"], files["frames"], corpora)
+
     def read(self, name: str, clip_ids: Iterable[str]) -> None:
         """Have the frames of some clips of a set at hand, those of all in one reading of the corpus's lists.
 
         Raises:
             VidmemError: the footage is not what it was when its descriptors were computed.
         """
+        for key in {(name, clip_id) for clip_id in clip_ids} & set(self._stored):
+            path, first, count = self._stored.pop(key)
+            if path not in self._open:
+                self._open[path] = CheckedArray(path)
+            self.frames[key] = self._open[path][first : first + count]
         absent = {clip_id for clip_id in clip_ids if (name, clip_id) not in self.frames}
         if not absent or name not in self.corpora:
             return

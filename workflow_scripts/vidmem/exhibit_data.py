@@ -13,7 +13,11 @@ from .store import load_table
 
 @dataclass(frozen=True)
 class Pair:
-    """A generated clip and the training clip it matches, with the frames (or first frame pairs) that gave the score."""
+    """A generated clip and the training clip it matches, with the frames (or first frame pairs) that gave the score.
+
+    Attributes:
+        caption: of the training clip; prompt: of the generated one, '' of an unconditional model.
+    """
 
     model: str
     generated: str
@@ -22,6 +26,7 @@ class Pair:
     generated_frame: int
     training_frame: int
     caption: str
+    prompt: str
     copies: int
     threshold: float
 
@@ -36,7 +41,9 @@ def best_pairs(
         metric: whose values rank.
         split: only training clips of this split; '' for all.
     """
-    training = frames.clips[frames.clips["set"] == f"corpus-{corpus}"].set_index("clip_id")
+    training, generated = (
+        frames.clips[frames.clips["set"] == name].set_index("clip_id") for name in (f"corpus-{corpus}", f"generated-{model}")
+    )
     ranked = scores[(scores["metric"] == metric) & scores["value"].notna() & (scores["match"] != "")]
     if split:
         ranked = ranked[ranked["match"].map(training["split"]) == split]
@@ -50,6 +57,7 @@ def best_pairs(
             int(row.query_frame),
             int(row.reference_frame),
             training.loc[row.match, "caption"],
+            generated.loc[row.clip_id, "caption"],
             int(training.loc[row.match, "copies"]),
             float(row.threshold),
         )

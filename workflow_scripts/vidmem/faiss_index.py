@@ -16,7 +16,7 @@ import numpy as np
 from .checksums import check_file
 from .errors import VidmemError
 from .search import TopK
-from .store import save_checked
+from .store import save_checked, vouch_for
 
 ROW_BITS = 40
 GATHERED = 8192
@@ -99,13 +99,18 @@ def _said(value: str, error: RuntimeError) -> str:
 
 
 def needs_training(dimension: int, factory: str) -> bool:
-    """Whether an index is trained on a sample; an unknown factory is an error of train_index."""
+    """Whether an index is trained on a sample.
+
+    Raises:
+        VidmemError: a factory string that FAISS does not know.
+    """
     import faiss
 
     try:
         return not faiss.index_factory(dimension, factory, faiss.METRIC_INNER_PRODUCT).is_trained
-    except RuntimeError:
-        return False
+    except RuntimeError as error:
+        hint = "such as Flat, IVF2048,PQ128x4 or OPQ64_448,IVF65536,PQ64 (docs/scale.md)"
+        raise VidmemError("a factory string of FAISS", _said(factory, error), "search.index", hint) from error
 
 
 def save_index(path: Path | str, index) -> None:
@@ -155,8 +160,7 @@ def merge_indexes(trained, parts: Sequence[Path | str], path: Path | str) -> int
             for part in parts:
                 _merge_in_memory(trained, faiss.read_index(str(part)))
             lists.touch()
-        with open(lists, "rb") as file:
-            os.fsync(file.fileno())
+        vouch_for(lists)
         os.replace(lists, path.with_name(lists.name))
         save_index(path, trained)  # last: it vouches for its lists
         return trained.ntotal
@@ -182,13 +186,16 @@ def list_name(path: Path | str) -> str:
 
 
 def open_index(path: Path | str, parameters: str = ""):
-    """Open an index; its inverted lists are mapped, not loaded, and not checked: they choose candidates, and decide no score.
+    """Open an index; its inverted lists are read once to check them, and mapped, not loaded.
 
     Raises:
-        VidmemError: a file that is damaged or no index, or lists that are missing.
+        VidmemError: a file that is damaged or no index, or lists that are damaged or missing.
     """
     import faiss
 
+    lists = Path(path).with_name(list_name(path))
+    if lists.exists():
+        check_file(lists)
     try:
         index = faiss.read_index(check_file(path), faiss.IO_FLAG_ONDISK_SAME_DIR)
     except RuntimeError as error:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from .errors import VidmemError
+from .errors import USABLE, VidmemError
 from .motion import FlowFeatures
-from .store import load_array, load_table
+from .shards import LISTED, load_shards
+from .store import load_array, load_table, load_tables, stacked
 
 
 @dataclass
@@ -22,8 +23,9 @@ class ClipFeatures:
         clips: clip table, one row a clip.
         spans: clip id -> (shard, first row, last row) of its descriptors or flows.
         arrays: one mapped array a shard.
-        rows: feature table, all shards.
+        rows: feature table, of all clips of all shards, or of those of `places`.
         provenance: what computed them: preset or estimator, and the hash of its weights.
+        places: clip id -> its first row in `rows`, where these are not the rows of the arrays under each other.
     """
 
     clips: pd.DataFrame
@@ -31,6 +33,7 @@ class ClipFeatures:
     arrays: list[np.ndarray]
     rows: pd.DataFrame
     provenance: str
+    places: dict[str, int] | None = None
 
     def of(self, clip_id: str) -> np.ndarray:
         """Features of one clip: [n, ...], n = 0 for a clip without any."""
@@ -42,8 +45,11 @@ class ClipFeatures:
     def table_of(self, clip_ids: Sequence[str]) -> pd.DataFrame:
         """Feature rows of several clips, in the order of `select`."""
         starts = np.concatenate([[0], np.cumsum([len(array) for array in self.arrays])])
-        spans = [self.spans[clip_id] for clip_id in clip_ids if clip_id in self.spans]
-        places = [np.arange(starts[shard] + first, starts[shard] + last) for shard, first, last in spans]
+        places = []
+        for clip_id in (clip_id for clip_id in clip_ids if clip_id in self.spans):
+            shard, first, last = self.spans[clip_id]
+            begin = starts[shard] + first if self.places is None else self.places[clip_id]
+            places.append(np.arange(begin, begin + last - first))
         return self.rows.iloc[np.concatenate(places) if places else []]
 
     def select(self, clip_ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -51,6 +57,14 @@ class ClipFeatures:
         parts = [self.of(clip_id) for clip_id in clip_ids]
         counts = np.array([len(part) for part in parts], dtype=np.int64)
         return (np.concatenate(parts) if parts else self.arrays[0][:0]), counts
+
+    def only(self, clip_ids: Sequence[str]) -> ClipFeatures:
+        """Some clips of the set: their rows in memory, their arrays mapped as before."""
+        spans = {name: self.spans[name] for name in clip_ids if name in self.spans}
+        counts = [last - first for _, first, last in spans.values()]
+        places = dict(zip(spans, (np.cumsum(counts) - counts).tolist()))
+        clips = self.clips[self.clips["clip_id"].isin(set(clip_ids))]
+        return ClipFeatures(clips, spans, self.arrays, self.table_of(list(spans)), self.provenance, places)
 
 
 def load_features(clips: Sequence, arrays: Sequence, rows: Sequence) -> ClipFeatures:
@@ -62,20 +76,65 @@ def load_features(clips: Sequence, arrays: Sequence, rows: Sequence) -> ClipFeat
     Raises:
         VidmemError: shards of different presets or estimators, or a table that does not fit its array.
     """
-    tables = [load_table(path) for path in rows]
-    mapped = [load_array(path) for path in arrays]
-    spans = {}
-    for shard, (table, array) in enumerate(zip(tables, mapped, strict=True)):
-        if len(table) != len(array):
-            raise VidmemError(f"{len(table)} rows as in its table", len(array), str(arrays[shard]), "delete both, run again")
-        for clip_id, first, last in _runs(table["clip_id"].to_numpy()):
-            spans[clip_id] = (shard, first, last)
-    every = pd.concat(tables, ignore_index=True)
-    provenance = sorted(set(every["computed_by"])) if len(every) else [""]
-    if len(provenance) > 1:
-        raise VidmemError("features of one preset", provenance, str(rows[0]), "scores of different presets do not compare")
-    whole = pd.concat([load_table(path) for path in clips], ignore_index=True)
-    return ClipFeatures(whole, spans, mapped, every, provenance[0])
+    return joined([open_features(*files) for files in zip(clips, arrays, rows, strict=True)])
+
+
+def listed_features(path: Path | str, kind: str) -> ClipFeatures:
+    """Open all shards of a list; see load_features.
+
+    Args:
+        kind: 'content' or 'motion'.
+    """
+    files = load_shards(path)
+    return load_features(*(files[name] for name in LISTED[kind]))
+
+
+def listed_clips(path: Path | str) -> pd.DataFrame:
+    """Clip table of all shards of a list."""
+    return load_tables(load_shards(path)["clips"])
+
+
+def open_features(clips: Path | str, array: Path | str, rows: Path | str) -> ClipFeatures:
+    """Open one shard; see load_features."""
+    table, mapped = load_table(rows), load_array(array)
+    if len(table) != len(mapped):
+        raise VidmemError(f"{len(table)} rows as in its table", len(mapped), str(array), "delete both, run again")
+    spans = {clip_id: (0, first, last) for clip_id, first, last in _runs(table["clip_id"].to_numpy())}
+    return ClipFeatures(load_table(clips), spans, [mapped], table, same_provenance(table["computed_by"].unique(), str(array)))
+
+
+def joined(parts: Sequence[ClipFeatures]) -> ClipFeatures:
+    """Shards as one set, in their order.
+
+    Raises:
+        VidmemError: of different presets or estimators.
+    """
+    provenance = same_provenance([part.provenance for part in parts], "features of a set")
+    spans = {name: (shard, first, last) for shard, part in enumerate(parts) for name, (_, first, last) in part.spans.items()}
+    clips, rows = (stacked(tables) for tables in zip(*((part.clips, part.rows) for part in parts)))
+    starts = np.cumsum([0, *(len(part.rows) for part in parts)])
+    chosen = [(part.places, int(start)) for part, start in zip(parts, starts) if part.places is not None]
+    places = {name: start + place for own, start in chosen for name, place in own.items()} if chosen else None
+    return ClipFeatures(clips, spans, [array for part in parts for array in part.arrays], rows, provenance, places)
+
+
+def load_queries(clips: Sequence, arrays: Sequence, rows: Sequence, chosen: Collection[str] | None = None) -> ClipFeatures:
+    """The clips of a set that are looked up; see load_features. Shards without any stay closed.
+
+    Args:
+        chosen: clip ids of which alone they are; None for all.
+    """
+    parts = []
+    for files in zip(clips, arrays, rows, strict=True):
+        names = [name for name in query_clips(load_table(files[0])) if chosen is None or name in chosen]
+        if names:
+            parts.append(open_features(*files).only(names))
+    return joined(parts or [_no_features(clips[0], arrays[0], rows[0])])
+
+
+def _no_features(clips, array, rows) -> ClipFeatures:
+    """No clip, with the shapes of a shard that is not read."""
+    return ClipFeatures(load_table(clips)[:0], {}, [load_array(array, verify=False)[:0]], load_table(rows)[:0], "", {})
 
 
 def _runs(names: np.ndarray) -> Iterator[tuple[str, int, int]]:
@@ -106,21 +165,63 @@ def motion_features(rows: pd.DataFrame) -> FlowFeatures:
     return FlowFeatures(*[rows[name].to_numpy(np.float64) for name in ("magnitude", "energy", "residual", "entropy")])
 
 
+def same_provenance(found: Iterable[str], where: str) -> str:
+    """The one preset or estimator that computed several features; '' where there are none.
+
+    Args:
+        found: of each, '' for a shard without rows.
+
+    Raises:
+        VidmemError: more than one.
+    """
+    names = sorted({name for name in found if name})
+    if len(names) > 1:
+        hint = "scores of different presets do not compare: compute one of them again"
+        raise VidmemError("features of one preset", names, where, hint)
+    return names[0] if names else ""
+
+
 def check_same_preset(first: ClipFeatures, second: ClipFeatures) -> str:
     """Preset or estimator of two sets that are to be compared, or an error if they differ."""
-    if "" not in (first.provenance, second.provenance) and first.provenance != second.provenance:
-        raise VidmemError(first.provenance, second.provenance, "features of two sets", "recompute one of them")
-    return first.provenance or second.provenance
+    return same_provenance([first.provenance, second.provenance], "features of two sets")
 
 
 REFERENCE_SPLITS = ("member", "image")
 """Splits whose clips are references: what a model was trained on."""
 
 
+def is_usable(clips: pd.DataFrame) -> pd.Series:
+    """Whether each clip has frames, and they are those of what was listed: ok or recovered."""
+    return clips["status"].isin(USABLE)
+
+
 def usable(clips: pd.DataFrame, splits: Sequence[str] = ()) -> pd.DataFrame:
-    """Clips whose status is ok, of some splits or of all."""
-    kept = clips[clips["status"] == "ok"]
+    """Clips that can be compared, of some splits or of all."""
+    kept = clips[is_usable(clips)]
     return kept[kept["split"].isin(splits)] if splits else kept
+
+
+def query_clips(clips: pd.DataFrame) -> list[str]:
+    """Clips of a set that are looked up: all generated ones; of a corpus, those held out."""
+    kept = usable(clips)
+    held_out = ~kept["set"].str.startswith("corpus-") | (kept["split"] == "heldout")
+    return list(kept[held_out]["clip_id"])
+
+
+def reference_clips(features: ClipFeatures) -> list[str]:
+    """Clip ids of the references that have features, sorted: ties then do not depend on how shards were cut."""
+    chosen = set(usable(features.clips, REFERENCE_SPLITS)["clip_id"])
+    return sorted(name for name in features.spans if name in chosen)
+
+
+def reference_rows(features: ClipFeatures, theirs: Sequence[str]) -> np.ndarray:
+    """Rows of some clips in the array of their shard, in the order of the array.
+
+    Args:
+        features: of one shard; theirs: clip ids with features.
+    """
+    spans = sorted(features.spans[name][1:] for name in theirs)
+    return np.concatenate([np.arange(first, last) for first, last in spans]) if spans else np.zeros(0, np.int64)
 
 
 def frame_rows(clips: pd.DataFrame, path: Path | str) -> dict[str, np.ndarray]:

@@ -75,13 +75,22 @@ def strip(frames: np.ndarray, count: int, marked: int = -1, border: int = 2) -> 
     return np.concatenate(list(tiles), axis=1)
 
 
+def pair_words(row: dict, width: int) -> str:
+    """Caption of the training clip of a match; before it the prompt of the generated clip, where that is another."""
+    caption, prompt = row["caption"], row["prompt"]
+    if prompt in ("", caption):
+        return plain_text(caption, width, 1)
+    asked, found = (plain_text(words, width - 11, 1) for words in (prompt, caption))
+    return f"asked for: {asked}\nfound: {found}"
+
+
 def gallery(rows: Sequence[dict], title: str, columns: int = 2, count: int = 6) -> plt.Figure:
     """Training clip above generated clip, with the score and the caption.
 
     Args:
         rows: dictionaries with training, generated (frames), training_frame, generated_frame, score, threshold (of its
-            verdict), copies, caption, label. May be empty: the figure then says so.
-        title: of the figure.
+            verdict), copies, caption, prompt, label. May be empty: the figure then says so.
+        title: of the figure where a match is memorised.
     """
     with plt.rc_context({**STYLE, "axes.grid": False}):
         if not rows:
@@ -100,8 +109,10 @@ def gallery(rows: Sequence[dict], title: str, columns: int = 2, count: int = 6) 
             verdict = "memorised" if row["score"] >= row["threshold"] else "below threshold"
             seen = f"seen {row['copies']}x" if row["copies"] else ""
             head = ", ".join(part for part in (row["label"], f"{row['metric']} {row['score']:.2f} ({verdict})", seen) if part)
-            axis.set_title(f"{head}\n{plain_text(row['caption'], 62, 1)}", fontsize=7.5, loc="left")
+            axis.set_title(f"{head}\n{pair_words(row, 62)}", fontsize=7.5, loc="left")
         named = ", ".join(f"{threshold:.3g}" for threshold in sorted({row["threshold"] for row in rows}))
+        if all(row["score"] < row["threshold"] for row in rows):
+            title = f"{title}: nothing; the closest pairs"
         figure.suptitle(f"{title}  (threshold {named}, most similar frames in orange)", fontsize=9.5)
         figure.tight_layout()
         return figure
@@ -119,7 +130,7 @@ def image_panel(rows: Sequence[dict], columns: int = 4) -> plt.Figure:
     """Training images beside the most similar generated frame.
 
     Args:
-        rows: dictionaries with image, frame (uint8 [H, W, 3]), score, threshold, caption, copies, label.
+        rows: dictionaries with image, frame (uint8 [H, W, 3]), score, threshold, caption, copies, label, prompt.
     """
     title = "Image training data beside the most similar generated frame"
     with plt.rc_context({**STYLE, "axes.grid": False}):
@@ -134,7 +145,7 @@ def image_panel(rows: Sequence[dict], columns: int = 4) -> plt.Figure:
             axis.imshow(np.concatenate([row["image"], gap, row["frame"]], axis=1), interpolation="nearest")
             verdict = "memorised" if row["score"] >= row["threshold"] else "below threshold"
             head = f"{row['metric']} {row['score']:.2f} ({verdict}), seen {row['copies']}x"
-            axis.set_title(f"{head}\n{plain_text(row['caption'], 40, 1)}", fontsize=7.5, loc="left")
+            axis.set_title(f"{head}\n{pair_words(row, 40)}", fontsize=7.5, loc="left")
         figure.suptitle(f"{title}  (left: training, right: generated)", fontsize=9.5)
         figure.tight_layout()
         return figure
@@ -161,7 +172,7 @@ def motion_panel(rows: Sequence[dict], k: int) -> plt.Figure:
             axis.text(-4, len(upper) * 1.5, "generated", rotation=90, ha="right", va="center", fontsize=7)
             verdict = "motion-memorised" if row["score"] >= row["threshold"] else "below threshold"
             head = f"{row['label']}, OFS-{k} {row['score']:.3f} ({verdict})"
-            axis.set_title(f"{head}\n{plain_text(row['caption'], 90, 1)}", fontsize=7.5, loc="left")
+            axis.set_title(f"{head}\n{pair_words(row, 90)}", fontsize=7.5, loc="left")
         figure.suptitle(title + "  (hue: direction, saturation: speed)", fontsize=9.5)
         figure.tight_layout()
         return figure

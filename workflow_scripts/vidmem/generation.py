@@ -10,19 +10,48 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from .clip_frames import Frames
 from .clip_table import GUIDANCE_COLUMNS, clip_row, clip_table
 from .corpus.frames import frame_information
 from .errors import VidmemError
+from .features import usable
 from .logs import LOGGER, progress
 from .models.adapter import PipelineAdapter, Request, Sample
 from .seeding import seed_of
 from .store import ArrayWriter, hash_frames, hash_text, load_array, save_array, save_json, save_table, shard_of
 
 
-def requests_of(prompts: pd.DataFrame, samples: int) -> list[Request]:
-    """Samples to generate for the prompts whose status is ok."""
-    usable = prompts[prompts["status"] == "ok"]
-    return [Request(row.prompt_id, row.prompt, sample) for row in usable.itertuples() for sample in range(samples)]
+def requests_of(prompts: pd.DataFrame, samples: int, first: dict[str, np.ndarray] | None = None) -> list[Request]:
+    """Samples to generate for the prompts whose status is ok.
+
+    Args:
+        first: frame to start from by prompt id, for models that start from one.
+    """
+    first = first or {}
+    return [
+        Request(row.prompt_id, row.prompt, sample, first_frame=first.get(row.prompt_id))
+        for row in prompts[prompts["status"] == "ok"].itertuples()
+        for sample in range(samples)
+    ]
+
+
+def first_frames(prompts: pd.DataFrame, corpus: Frames) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    """Prompts with the status of those that have nothing to start from, and the first frame of every other's target.
+
+    Args:
+        prompts: their column target is a clip id of the corpus, or ''.
+        corpus: frames of the corpus alone.
+
+    Returns:
+        The table, and by prompt id uint8 [H, W, 3].
+    """
+    (name,) = sorted(set(corpus.clips["set"]))
+    prompts, known = prompts.copy(), set(usable(corpus.clips)["clip_id"])
+    without = (prompts["status"] == "ok") & ~prompts["target"].isin(known)
+    prompts.loc[without, ["status", "reason"]] = "skipped", "no target clip that gives the first frame"
+    chosen = prompts[prompts["status"] == "ok"]
+    corpus.read(name, chosen["target"])
+    return prompts, {row.prompt_id: np.array(corpus.of(name, row.target)[0]) for row in chosen.itertuples()}
 
 
 def prompts_of_shard(prompts: pd.DataFrame, shard: int, shards: int) -> pd.DataFrame:
@@ -92,11 +121,11 @@ def _save_part(path: Path, sample: Sample) -> None:
     """Frames first, the small file that vouches for them last."""
     save_array(path.with_suffix(".npy"), sample.frames)
     guidance = [{name: np.asarray(value, np.float64).tolist() for name, value in step.items()} for step in sample.guidance]
-    save_json(path, {"guidance": guidance, "sha256": _digest(guidance)})
+    save_json(path, {"guidance": guidance, "reason": sample.reason, "sha256": _digest([guidance, sample.reason])})
 
 
-def _digest(guidance: list[dict]) -> str:
-    return hash_text(json.dumps(guidance, sort_keys=True))
+def _digest(told: list) -> str:
+    return hash_text(json.dumps(told, sort_keys=True))
 
 
 def _is_whole(path: Path) -> bool:
@@ -106,8 +135,9 @@ def _is_whole(path: Path) -> bool:
     try:
         load_array(path.with_suffix(".npy"))
         record = json.loads(path.read_text(encoding="utf-8"))
-        if record["sha256"] != _digest(record["guidance"]):
-            raise VidmemError(f"guidance of SHA-256 {record['sha256']}", _digest(record["guidance"]), str(path))
+        found = _digest([record["guidance"], record["reason"]])
+        if record["sha256"] != found:
+            raise VidmemError(f"guidance of SHA-256 {record['sha256']}", found, str(path))
     except (VidmemError, FileNotFoundError, ValueError, KeyError, TypeError) as error:
         LOGGER.warning("a damaged part is generated again: %s: %s", path, error)
         return False
@@ -117,7 +147,7 @@ def _is_whole(path: Path) -> bool:
 def _load_part(path: Path, request: Request) -> Sample:
     record = json.loads(path.read_text(encoding="utf-8"))
     steps = [{name: np.asarray(value) for name, value in step.items()} for step in record["guidance"]]
-    return Sample(request, np.array(load_array(path.with_suffix(".npy"))), guidance=steps)
+    return Sample(request, np.array(load_array(path.with_suffix(".npy"))), reason=record["reason"], guidance=steps)
 
 
 @dataclass(frozen=True)

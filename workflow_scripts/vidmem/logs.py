@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,10 +15,22 @@ from tqdm import tqdm
 
 from .errors import VidmemError
 from .store import write_as
-from .upkeep import digest_parameters
+from .upkeep import job_recipe
 
 Item = TypeVar("Item")
 LOGGER = logging.getLogger("vidmem")
+LONGEST = 2000
+"""Characters of a line in a log."""
+
+
+class Lines(logging.Formatter):
+    """Lines of a log, the middle of very long messages left out: libraries repeat whole prompts in their warnings."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Format a record, without its traceback."""
+        line = super().formatMessage(record)
+        left_out = len(line) - LONGEST
+        return line if left_out <= 0 else f"{line[: LONGEST // 2]} ... {left_out} characters ... {line[-LONGEST // 2 :]}"
 
 
 def start_logging(path: Path | str, checkout: Path | str, parameters: Mapping) -> None:
@@ -38,10 +51,11 @@ def start_logging(path: Path | str, checkout: Path | str, parameters: Mapping) -
     if library.parent != Path(checkout).resolve():
         hint = "pip uninstall vidmem, or pip install -e ."
         raise VidmemError(f"the library of the checkout, {checkout}/vidmem", library, "import vidmem", hint)
-    write_as(digest_parameters(parameters))
+    write_as(job_recipe(parameters, Path(path)))
+    allow_open_files()
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, mode="w", encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(Lines("%(asctime)s %(levelname)s %(message)s"))
     LOGGER.setLevel(logging.INFO)
     LOGGER.addHandler(handler)
     logging.captureWarnings(True)
@@ -50,9 +64,18 @@ def start_logging(path: Path | str, checkout: Path | str, parameters: Mapping) -
 
     def record(kind, error, trace):
         LOGGER.error("failed", exc_info=(kind, error, trace))
-        previous(kind, error, trace)
+        if isinstance(error, VidmemError):  # says all that is to be said; the log has the rest
+            print(f"\n{error}\nThe job's log: {path}\n", file=sys.stderr)
+        else:
+            previous(kind, error, trace)
 
     sys.excepthook = record
+
+
+def allow_open_files() -> None:
+    """Raise the limit of open files to the most that is allowed: a job that reads a whole set maps each of its shards."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def progress(items: Iterable[Item], label: str, total: int | None = None, unit: str = "it") -> Iterator[Item]:

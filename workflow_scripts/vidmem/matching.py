@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from .content import best_aligned, gsscd, vsscd
-from .features import REFERENCE_SPLITS, ClipFeatures, clip_blocks, motion_features, usable
+from .features import ClipFeatures, clip_blocks, motion_features
 from .motion import NaturalMotionFilter, pool_flows
 from .motion_search import MotionBlock, MotionMatch, motion_block, pair_match, search_motion, why_natural
 from .references import Candidates, ReferenceShards, ScanState, in_order_of_shards, named, no_candidates, scan
@@ -17,29 +17,6 @@ from .search import TopK, search_aligned, search_clips
 SPARE = 5
 """Candidates beyond those asked for: products of a whole block round otherwise than those of a pair, which decide."""
 COLUMNS = ["query", "reference", "query_frame", "reference_frame", "score", "rank", "search", "kind", "natural", "preset"]
-
-
-def query_clips(clips: pd.DataFrame) -> list[str]:
-    """Clips of a set that are looked up: all generated ones; of a corpus, those held out."""
-    kept = usable(clips)
-    held_out = ~kept["set"].str.startswith("corpus-") | (kept["split"] == "heldout")
-    return list(kept[held_out]["clip_id"])
-
-
-def reference_clips(features: ClipFeatures) -> list[str]:
-    """Clip ids of the references that have features, sorted."""
-    chosen = set(usable(features.clips, REFERENCE_SPLITS)["clip_id"])
-    return sorted(name for name in features.spans if name in chosen)
-
-
-def reference_rows(features: ClipFeatures, theirs: Sequence[str]) -> np.ndarray:
-    """Rows of some clips in the array of their shard, in the order of the array.
-
-    Args:
-        features: of one shard; theirs: clip ids with features.
-    """
-    spans = sorted(features.spans[name][1:] for name in theirs)
-    return np.concatenate([np.arange(first, last) for first, last in spans]) if spans else np.zeros(0, np.int64)
 
 
 def nearest_clips(

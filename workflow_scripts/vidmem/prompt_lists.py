@@ -6,12 +6,9 @@ published lists use, or by a mapping. Pickles are refused: reading one runs its 
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -20,7 +17,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from .errors import VidmemError
-from .lists import read_header, read_list
+from .lists import cell_text, open_list
 from .store import hash_text, slug
 
 COLUMNS = ["prompt_id", "prompt", "target", "label", "label_source", "licence", "availability", "status", "reason", "line"]
@@ -32,12 +29,8 @@ AVAILABILITY = {
 }
 """Whether the footage behind a target can still be had, and the words that lists use for it."""
 
-PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".bin", ".joblib", ".dill", ".npy", ".npz")
 PART = 2**16  # rows that are objects at once; a table takes a fraction of that
 LISTED = re.compile(r"""\[\s*(?:(?:'[^']*'|"[^"]*")\s*,?\s*)*\]""")
-
-Rows = Iterator[tuple[int, Mapping[str, object]]]
-Reader = Callable[[Path], tuple[list[str], Callable[[Sequence[str]], Rows]]]
 
 
 @dataclass(frozen=True)
@@ -108,7 +101,7 @@ def load_prompt_list(
         VidmemError: a pickle, another format, no such columns, or a line that cannot be read; names file and line.
     """
     path = Path(path)
-    names, rows = _reader_of(path)(path)
+    names, rows = open_list(path)
     layout = _choose_layout(names, dict(columns or {}), path)
     given = {"label_source": source or layout.source or path.name, "licence": licence or layout.licence}
     given["label"] = label or layout.label
@@ -144,28 +137,12 @@ def _cells(row: Mapping[str, object], layout: Layout, where: str) -> dict[str, s
     """Fields of a row as text; those it does not have are ''."""
     if layout.columns["prompt"] not in row:
         raise VidmemError(f"a value of {layout.columns['prompt']!r}", sorted(row), where)
-    cells = {name: _text(row.get(column), where) for name, column in layout.columns.items()}
+    cells = {name: cell_text(row.get(column), where) for name, column in layout.columns.items()}
     if layout.listed and cells["target"].startswith("["):
         if not LISTED.fullmatch(cells["target"]):
             raise VidmemError("a list of quoted addresses in brackets", repr(cells["target"][:80]), where)
         cells["target"] = " ".join("".join(pair) for pair in re.findall(r"""'([^']*)'|"([^"]*)\"""", cells["target"]))
     return dict.fromkeys(FIELDS, "") | cells
-
-
-def _text(value: object, where: str) -> str:
-    """A cell as text: '' for nothing, the items of a list with spaces between."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    if isinstance(value, list):
-        return " ".join(_text(item, where) for item in value)
-    if not isinstance(value, (str, bool, int, float)):
-        raise VidmemError("text, a number or a list of them", type(value).__name__, where)
-    text = str(value).lower() if isinstance(value, bool) else str(value)
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise VidmemError("text that UTF-8 can hold", str(error), where, "half of a surrogate pair?") from error
-    return text
 
 
 def _prompt_row(
@@ -198,98 +175,3 @@ def _identity(prompt: str, target: str, repeats: Counter) -> str:
     identity = f"p-{slug(prompt, 24)}-{hash_text(prompt, target)[:8]}"
     repeats[identity] += 1
     return identity + (f"-{repeats[identity]}" if repeats[identity] > 1 else "")
-
-
-def _reader_of(path: Path) -> Reader:
-    suffix = path.suffix.lower()
-    if suffix in PICKLES:
-        hint = "reading it would run code of its author; write it as CSV, JSONL or Parquet where you trust it"
-        raise VidmemError("a list that is no pickle", path.name, str(path), hint)
-    if suffix not in READERS:
-        raise VidmemError(f"a list in {', '.join(READERS)}", path.name, str(path), "unpack or convert it")
-    if not path.is_file():
-        raise VidmemError("a list of prompts", "no such file", str(path))
-    return READERS[suffix]
-
-
-def _read_csv(path: Path) -> tuple[list[str], Callable[[Sequence[str]], Rows]]:
-    """Cells between commas; tabs in .tsv; semicolons where the first line has them and no comma."""
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    names = read_header(path, delimiter)
-    if len(names) == 1 and ";" in names[0]:
-        delimiter = ";"
-        names = read_header(path, delimiter)
-    return names, lambda _: read_list(path, names, delimiter=delimiter)
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Lines of a text file with their numbers, without their ends."""
-    with open(path, "rb") as file:
-        for number, raw in enumerate(file, 1):
-            try:
-                text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                where = f"{path}, line {number}"
-                raise VidmemError("text in UTF-8", str(error), where, "save the list as UTF-8") from error
-            yield number, text.removesuffix("\n").removesuffix("\r")
-
-
-def _read_text(path: Path) -> tuple[list[str], Callable[[Sequence[str]], Rows]]:
-    return ["prompt"], lambda _: ((line, {"prompt": text}) for line, text in _lines(path))
-
-
-def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    if len(dict(pairs)) < len(pairs):
-        raise ValueError(f"a key twice: {[key for key, _ in pairs]}")
-    return dict(pairs)
-
-
-def _objects(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
-    for line, text in _lines(path):
-        if not text.strip():
-            continue
-        try:
-            value = json.loads(text, object_pairs_hook=_once)
-        except (ValueError, RecursionError) as error:
-            raise VidmemError("a JSON object a line", str(error)[:200], f"{path}, line {line}") from error
-        if not isinstance(value, dict):
-            raise VidmemError("a JSON object a line", type(value).__name__, f"{path}, line {line}")
-        yield line, value
-
-
-def _read_jsonl(path: Path) -> tuple[list[str], Callable[[Sequence[str]], Rows]]:
-    """Two passes, so that a list of any length is never in memory as objects."""
-    names = dict.fromkeys(key for _, row in _objects(path) for key in row)
-    return list(names), lambda _: _objects(path)
-
-
-def _read_parquet(path: Path) -> tuple[list[str], Callable[[Sequence[str]], Rows]]:
-    import pyarrow
-    import pyarrow.parquet
-
-    @contextmanager
-    def named() -> Iterator[None]:
-        try:
-            yield
-        except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
-            raise VidmemError("a whole Parquet file", str(error)[:200], str(path)) from error
-
-    with named():
-        file = pyarrow.parquet.ParquetFile(path)
-
-    def rows(columns: Sequence[str]) -> Rows:
-        with named():
-            batches = file.iter_batches(columns=list(columns))
-            yield from enumerate((row for batch in batches for row in batch.to_pylist()), 1)
-
-    return file.schema_arrow.names, rows
-
-
-READERS: dict[str, Reader] = {
-    ".csv": _read_csv,
-    ".tsv": _read_csv,
-    ".jsonl": _read_jsonl,
-    ".ndjson": _read_jsonl,
-    ".parquet": _read_parquet,
-    ".txt": _read_text,
-}

@@ -24,6 +24,12 @@ MODEL_RULES = ("generate_clips", "probe_guidance", "mitigate_clips", "invert_ima
 """Rules whose work is network evaluations."""
 
 
+FEATURE_UNITS = ("clip", "frame", "pair")
+"""Units of reading, describing and flow, of which the file has rates for everybody."""
+TELLING = 3
+"""Times its start that a job has to last to tell the seconds of a unit."""
+
+
 @dataclass(frozen=True)
 class Rate:
     """Seconds of a job's wall time on its threads.
@@ -192,7 +198,7 @@ def _computed_by(path: Path) -> str:
 
 
 def rates_of_jobs(jobs: Iterable[Job], source: str, starts: Mapping[str, float]) -> list[Rate]:
-    """Rates of finished jobs, one of each thing that was computed.
+    """Rates of finished jobs, one of each thing that was computed; none of jobs that were over soon after they had started.
 
     Args:
         source: of all of them.
@@ -206,9 +212,10 @@ def rates_of_jobs(jobs: Iterable[Job], source: str, starts: Mapping[str, float])
         done = [job for job in members if job.units]
         if not done:
             continue
-        seconds, start = fit_rate(
-            [job.units for job in done], [job.seconds for job in done], 0.0 if unit == "job" else starts.get(unit)
-        )
+        known = 0.0 if unit == "job" else starts.get(unit)
+        if unit in FEATURE_UNITS and known and sum(job.seconds for job in done) < TELLING * known * len(done):
+            continue
+        seconds, start = fit_rate([job.units for job in done], [job.seconds for job in done], known)
         rates.append(Rate(of, variant, unit, seconds, start, source, rule))
     return rates
 
@@ -226,7 +233,7 @@ def own_rates(results: Path, run: str, config: Config, starts: Mapping[str, floa
     rates = rates_of_jobs(finished_jobs(results / run, config), f"own run {run}", starts)
     for folder in others:
         found = rates_of_jobs(finished_jobs(folder, config | NO_MODELS), f"own run {folder.name}", starts)
-        rates += [rate for rate in found if rate.unit in ("clip", "frame", "pair")]
+        rates += [rate for rate in found if rate.unit in FEATURE_UNITS]
     return rates
 
 
@@ -265,7 +272,8 @@ def rates_by_class(results: Path, config: Config, device: str) -> dict[str, list
     """
     known = {"cpu": load_rates("cpu"), "gpu": load_rates(device)}
     torch = find_rate(known["gpu"], "torch", "", "job") or find_rate(known["cpu"], "torch", "", "job")
-    own = own_rates(results, config["run"], config, {"evaluation": torch.seconds})
+    starts = {rate.unit: rate.start for rate in reversed(known["cpu"]) if rate.unit in FEATURE_UNITS}
+    own = own_rates(results, config["run"], config, starts | {"evaluation": torch.seconds})
     measured_here = device == device_of_run(results / config["run"])
     return {"cpu": own + known["cpu"], "gpu": (own if measured_here else []) + known["gpu"]}
 

@@ -11,13 +11,11 @@ import numpy as np
 import pandas as pd
 
 from .errors import VidmemError
-from .features import REFERENCE_SPLITS, ClipFeatures, load_features, usable
+from .features import ClipFeatures, open_features, reference_clips, same_provenance
+from .logs import LOGGER
 from .search import TopK
-from .shards import load_shards
+from .shards import LISTED, load_shards
 from .store import CheckedArray, load_table, save_table, shard_of
-
-LISTED = {"content": ("clips", "descriptors", "rows"), "motion": ("clips", "flows", "pairs")}
-"""Files of a list of shards: clip tables, arrays and their row tables."""
 
 
 class Candidates(NamedTuple):
@@ -61,12 +59,12 @@ class ReferenceShards:
 
     Args:
         clips, arrays, rows: files of the clip tables, of descriptors or flows, and of their row tables, in the order of shards.
-        splits: of the clips that count as references.
     """
 
-    def __init__(self, clips: Sequence, arrays: Sequence, rows: Sequence, splits: Sequence[str] = REFERENCE_SPLITS):
-        self.files, self.splits = list(zip(clips, arrays, rows, strict=True)), splits
+    def __init__(self, clips: Sequence, arrays: Sequence, rows: Sequence):
+        self.files = list(zip(clips, arrays, rows, strict=True))
         self._open: tuple[int, ClipFeatures] | None = None
+        self._computed_by = ""  # of the shards opened so far
 
     @classmethod
     def listed(cls, path: Path | str, kind: str) -> ReferenceShards:
@@ -85,22 +83,17 @@ class ReferenceShards:
         """Features of one shard. The latest one is kept open.
 
         Raises:
-            VidmemError: computed otherwise than the shard before.
+            VidmemError: computed otherwise than those before.
         """
         if self._open is None or self._open[0] != number:
-            features = load_features(*[[path] for path in self.files[number]])
-            before = "" if self._open is None else self._open[1].provenance
-            if "" not in (before, features.provenance) and before != features.provenance:
-                hint = "scores of different presets do not compare"
-                raise VidmemError(f"features of one preset: {before}", features.provenance, str(self.files[number][1]), hint)
+            features = open_features(*self.files[number])
+            self._computed_by = same_provenance([self._computed_by, features.provenance], str(self.files[number][1]))
             self._open = (number, features)
         return self._open[1]
 
     def names(self, number: int) -> list[str]:
-        """Reference clips of a shard that have features, sorted: ties then do not depend on how shards were cut."""
-        features = self.shard(number)
-        chosen = set(usable(features.clips, self.splits)["clip_id"])
-        return sorted(name for name in features.spans if name in chosen)
+        """Reference clips of a shard."""
+        return reference_clips(self.shard(number))
 
     def number_of(self, clip_id: str) -> int:
         """Shard of a clip."""
@@ -114,10 +107,7 @@ class ReferenceShards:
 
     def check_preset(self, queries: ClipFeatures) -> str:
         """Preset or estimator of the references and of the clips that are looked up in them, or an error if they differ."""
-        mine, theirs = queries.provenance, self.provenance
-        if "" not in (mine, theirs) and mine != theirs:
-            raise VidmemError(theirs, mine, "features of two sets", "recompute one of them")
-        return mine or theirs
+        return same_provenance([queries.provenance, self.provenance], "features of two sets")
 
     def array(self, number: int) -> CheckedArray:
         """Stored features of a shard, mapped; rows are checked when they are asked for."""
@@ -131,23 +121,6 @@ class ReferenceShards:
         """Name, size and time of every file, to tell whether they are the same still."""
         stats = [(str(path), Path(path).stat()) for files in self.files for path in files]
         return [[path, stat.st_size, stat.st_mtime_ns] for path, stat in stats]
-
-
-class OneShard(ReferenceShards):
-    """One shard of a corpus, known by its number among all.
-
-    Args:
-        number, shards: which of how many; clips, array, rows: its files.
-    """
-
-    def __init__(self, number: int, shards: int, clips, array, rows):
-        super().__init__([clips] * shards, [array] * shards, [rows] * shards)
-        self.number = number
-
-    def shard(self, number: int) -> ClipFeatures:
-        if number != self.number:
-            raise VidmemError(f"shard {self.number}", number, "OneShard")
-        return super().shard(number)
 
 
 class OpenReferences(ReferenceShards):
@@ -209,9 +182,13 @@ class ScanState:
 
     def load(self, found: list[Candidates]) -> tuple[int, list[Candidates]]:
         """Number of the next shard and what was found in those before; `found` where nothing was saved."""
-        if not self.path.exists():
+        try:
+            table = load_table(self.path)
+        except FileNotFoundError:
             return 0, found
-        table = load_table(self.path)
+        except VidmemError as error:  # what is lost is time
+            LOGGER.warning("The scan starts anew: %s", error)
+            return 0, found
         if not len(table) or set(table["key"]) != {self.key}:
             return 0, found
         parts = [part for _, part in table.groupby("kind")]

@@ -9,7 +9,7 @@ import pandas as pd
 
 from .content import gsscd, vsscd
 from .errors import VidmemError
-from .features import ClipFeatures, motion_features, usable
+from .features import ClipFeatures, is_usable, motion_features, usable
 from .motion import NaturalMotionFilter, allowed_pairs, best_window, natural_windows, normalise_flows, window_scores
 
 COLUMNS = [
@@ -143,7 +143,7 @@ def prompt_verdicts(clips: pd.DataFrame, scores: pd.DataFrame, metric: str, samp
         raise VidmemError("samples 'any' or 'every'", samples, "prompt_verdicts")
     chosen = scores[scores["metric"] == metric].set_index("clip_id")
     table = clips.assign(
-        ok=clips["status"] == "ok",
+        ok=is_usable(clips),
         value=clips["clip_id"].map(chosen["value"]),
         verdict=clips["clip_id"].map(chosen["verdict"]).eq(True),
         defined=clips["clip_id"].map(is_defined(chosen["natural"])).eq(True),

@@ -14,9 +14,14 @@ import torch
 from .errors import VidmemError
 from .search import TopK, merge_topk
 
+# Sums of a product must be kept in float32, or BOUND does not hold; the same of products that are to be exact.
+torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+torch.backends.cuda.matmul.allow_tf32 = False
+
 BOUND = 2.0**-6
-"""Most that a product of unit vectors is wrong by in bfloat16: both factors rounded by 2^-9, of a sum of at most 1
-(Cauchy-Schwarz), the result by 2^-9, and as much again for descriptors whose norm in float16 is not quite 1."""
+"""Most that a product of unit vectors is wrong by in bfloat16: both factors rounded by 2^-8 of themselves, which is 2^-7 of
+a sum of at most 1 (Cauchy-Schwarz), the result by 2^-8, and as much again for descriptors whose norm in float16 is not
+quite 1."""
 CHOSEN = 32
 """Clips of a block, beyond those wanted, that are multiplied in float32."""
 QUERY_ROWS = 4096
@@ -28,13 +33,17 @@ GATHERED = 2**28
 
 
 def search_clips_gpu(
-    queries: np.ndarray, counts: np.ndarray, blocks: Iterable[tuple[np.ndarray, np.ndarray]], k: int, device: str = "cuda"
+    queries: np.ndarray,
+    counts: np.ndarray,
+    blocks: Iterable[tuple[np.ndarray | torch.Tensor, np.ndarray]],
+    k: int,
+    device: str = "cuda",
 ) -> TopK:
     """Exact top-k reference clips of every query clip by GSSCD; the same as vidmem.search.search_clips.
 
     Args:
         queries: descriptors of unit norm, float [sum(counts), d]; counts: frames of each query clip, at least one.
-        blocks: (descriptors of whole reference clips, float16 or float32 [n, d]; frames of each) at a time.
+        blocks: (descriptors of whole reference clips, float16 or float32 [n, d], on the device or not; frames of each).
         k: at least 1.
         device: of torch.
     """
@@ -47,7 +56,8 @@ def search_clips_gpu(
     ]
     first = 0
     for vectors, frames in blocks:
-        references = _Clips(torch.from_numpy(np.ascontiguousarray(vectors)).to(device).float(), np.asarray(frames, np.int64))
+        given = vectors if isinstance(vectors, torch.Tensor) else torch.from_numpy(np.ascontiguousarray(vectors))
+        references = _Clips(given.to(device).float(), np.asarray(frames, np.int64))
         if len(references.counts):
             for place, (_, asked) in enumerate(tiles):
                 found[place] = merge_topk([found[place], _best_of_block(asked, references, k, found[place], first)], k)

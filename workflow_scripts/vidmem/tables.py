@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
-from .features import motion_features
+from .elsewhere import NOT_DONE
+from .features import motion_features, usable
 from .motion import NaturalMotionFilter, natural_windows
 from .scores import is_defined, prompt_verdicts
 from .statistics import auc_interval, precision_recall, share_interval
@@ -113,12 +115,44 @@ def _clips_that_fire(fires: pd.Series) -> pd.Series:
     return pd.concat(sides).groupby(level=0).any().sort_index()
 
 
+NOT_DONE_COLUMNS = ["model", "what", "status", "reason"]
+
+
+def not_done_table(models: Mapping[str, Mapping], detection: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """What an audit left out, model by model, and why.
+
+    Args:
+        models: their entries in the configuration.
+        detection: 'content detection' and 'motion detection' -> Table 3 and Table 4.
+    """
+    rows = []
+    for model, settings in models.items():
+        for what, table in detection.items():
+            own = table[(table["model"] == model) & (table["detector"] == "all") & (table["status"] == "not_defined")]
+            rows += [(model, what, "not_defined", reason) for reason in own["reason"]]
+            rows += _undetected(model, what, table[(table["model"] == model) & (table["detector"] != "all")])
+        if settings["kind"] == "files":
+            rows += [(model, what, "not_defined", NOT_DONE[what]) for what in ("inversion", "mitigation")]
+    return pd.DataFrame(rows, columns=NOT_DONE_COLUMNS)
+
+
+def _undetected(model: str, what: str, own: pd.DataFrame) -> list[tuple[str, str, str, str]]:
+    """A row for a detection of which no detector and no truth has a number."""
+    if own.empty or (own["status"] != "not_defined").any():
+        return []
+    reasons = "; ".join(sorted(set(own["reason"])))
+    cure = " (detection.negatives names prompts that nothing was planted for)" if "no negative prompt" in reasons else ""
+    return [(model, what, "not_defined", reasons + cure)]
+
+
 PROMPT_COLUMNS = (
     "rank", "combined", "prompt_id", "prompt", "source", "target", "split", "cluster", "label", "label_source", "availability",
     "status", "reason", "copies", "n_identical_captions", "n_near_captions", "n_near_duplicate_clips", "white_box",
     "cluster_reason",
 )  # fmt: skip
 
+HELD_OUT = "real held-out clips"
+"""Model of the rows of Table 2 that are its floor."""
 VERDICTS = ("content", "motion", "unfiltered", "images", "gsscd")
 
 
@@ -173,8 +207,8 @@ def share_columns(name: str, found: int, total: int, defined: bool, interval: di
 def real_rows(corpus: str, clips: pd.DataFrame, scores: pd.DataFrame, metric: str, interval: dict) -> list[dict]:
     """Table 2's floor: real held-out clips matched against the members, as if generated; metric is that of content."""
     held = clips[clips["split"] == "heldout"]
-    row = {"model": "real held-out clips", "corpus": corpus, "kind": "heldout", "n_prompts": len(held)}
-    row |= {"n_ok": int((held["status"] == "ok").sum()), "n_failed": int((held["status"] != "ok").sum())}
+    row = {"model": HELD_OUT, "corpus": corpus, "kind": "heldout", "n_prompts": len(held)}
+    row |= {"n_ok": len(usable(held)), "n_failed": len(held) - len(usable(held))}
     for name, chosen in (("content", metric), ("motion", "ofs_k")):
         own = scores[scores["metric"] == chosen]
         row |= share_columns(name, int(own["verdict"].sum()), len(held), bool(is_defined(own["natural"]).any()), interval)

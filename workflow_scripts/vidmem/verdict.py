@@ -13,7 +13,8 @@ import yaml
 from . import __version__
 from .errors import VidmemError
 from .sources import code_commit
-from .store import hash_text, load_table, load_tables
+from .store import hash_text, load_table
+from .tables import HELD_OUT
 from .thresholds import CALIBRATED
 
 WORST = 10
@@ -23,9 +24,10 @@ def audit_verdict(
     table: Path | str,
     fingerprints: Mapping[str, str],
     scores: Sequence[str],
-    clips: Sequence[str],
-    corpus: Sequence[str],
+    clips: Sequence[pd.DataFrame],
+    training: pd.DataFrame,
     config: dict,
+    not_done: Path | str,
 ) -> dict:
     """Assemble the verdict.
 
@@ -33,16 +35,15 @@ def audit_verdict(
         table: table 2 as CSV.
         fingerprints: model -> file with the hashes of its files.
         scores: score tables, one a model in the order of the configuration.
-        clips: clip tables of all models, all shards, in that order.
-        corpus: clip tables of all corpora.
+        clips: clip tables, one a model in that order.
+        training: clip table of all corpora.
         config: completed configuration.
+        not_done: table of what was left out, as CSV.
     """
     shares = pd.read_csv(table)
-    training = load_tables(corpus)
     models = {}
     computed_by: set[str] = set()
-    for place, (name, path) in enumerate(zip(config["models"], scores, strict=True)):
-        own = load_tables(clips[place * config["shards"] : (place + 1) * config["shards"]])
+    for name, path, own in zip(config["models"], scores, clips, strict=True):
         files = json.loads(Path(fingerprints[name]).read_text()) if name in fingerprints else None
         own_scores, members = load_table(path), training[training["set"] == f"corpus-{config['models'][name]['corpus']}"]
         models[name] = _model_verdict(name, shares, own_scores, own, members.set_index("clip_id"), config, files)
@@ -51,6 +52,7 @@ def audit_verdict(
         "format": 1,
         "run": config["run"],
         "models": models,
+        "not_done": pd.read_csv(not_done, keep_default_na=False).to_dict("records"),
         "provenance": {
             "vidmem": __version__,
             "commit": code_commit(Path(__file__).parent),
@@ -64,18 +66,19 @@ def audit_verdict(
 
 def _model_verdict(name: str, shares: pd.DataFrame, scores: pd.DataFrame, clips, training, config: dict, files) -> dict:
     rows = shares[(shares["model"] == name) & (shares["kind"] == "all")].iloc[0]
+    real = shares[(shares["kind"] == "heldout") & (shares["model"] == HELD_OUT) & (shares["corpus"] == rows["corpus"])]
     return {
         "n_prompts": int(rows["n_prompts"]),
         "n_ok": int(rows["n_ok"]),
         "n_failed": int(rows["n_failed"]),
-        "content": _kind_verdict("content", rows, scores, config["content"]["metric"], clips, training, config),
-        "motion": _kind_verdict("motion", rows, scores, "ofs_k", clips, training, config),
+        "content": _kind_verdict("content", rows, real, scores, config["content"]["metric"], clips, training, config),
+        "motion": _kind_verdict("motion", rows, real, scores, "ofs_k", clips, training, config),
         "generated_sha256": _digest(clips),
         "model": files or {"path": config["models"][name]["path"], "revision": None, "files": {}},
     }
 
 
-def _kind_verdict(kind: str, row: pd.Series, scores, metric: str, clips, training, config: dict) -> dict:
+def _kind_verdict(kind: str, row: pd.Series, real: pd.DataFrame, scores, metric: str, clips, training, config: dict) -> dict:
     definition = config[kind]
     worst = scores[(scores["metric"] == metric) & scores["value"].notna()]
     worst = worst.sort_values(["value", "clip_id"], ascending=[False, True]).head(WORST)
@@ -89,6 +92,7 @@ def _kind_verdict(kind: str, row: pd.Series, scores, metric: str, clips, trainin
         "share": _number(row[f"{kind}_share"]),
         "low": _number(row[f"{kind}_low"]),
         "high": _number(row[f"{kind}_high"]),
+        "held_out": _held_out(kind, real),
         "worst": [
             {
                 "generated": match.clip_id, "training": match.match, "score": _number(match.value),
@@ -100,6 +104,15 @@ def _kind_verdict(kind: str, row: pd.Series, scores, metric: str, clips, trainin
             for match in worst.itertuples()
         ],
     }  # fmt: skip
+
+
+def _held_out(kind: str, real: pd.DataFrame) -> dict | None:
+    """Share of real clips, seen by no model, that the same threshold calls memorised; None without such clips."""
+    if real.empty or not real.iloc[0]["n_prompts"]:
+        return None
+    floor = real.iloc[0]
+    shares = {part: _number(floor[f"{kind}_{part}"]) for part in ("share", "low", "high")}
+    return {"n": int(floor["n_prompts"])} | shares
 
 
 def _digest(clips: pd.DataFrame) -> str:

@@ -14,17 +14,17 @@ import pandas as pd
 
 from .config import Config
 from .descriptors import DIMENSION
+from .detection import FURTHER_PASS
+from .elsewhere import list_made
 from .errors import VidmemError
 from .features import REFERENCE_SPLITS
-from .listing import IMAGE_SUFFIXES, list_corpus
-from .lists import read_header, read_list
+from .items import is_still
+from .listing import list_corpus
 from .prompt_lists import load_prompt_list
+from .signatures import EMBEDDED, FRAMES, call_of
 
 SPLITS = ("member", "heldout", "image")
 EDITED = 2  # an edit and a content twin of each clip that controls.clips chooses
-IMAGE_PIPELINES = ("StableDiffusion", "DDPM", "DDIM", "LDM")
-PASS_BASELINES = ("alignment", "curvature")
-"""Detectors that take a further guidance pass of the first step."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,17 @@ class Span:
     def at_most(self, limit: float) -> Span:
         """The same, cut to a limit."""
         return Span(min(self.low, limit), min(self.high, limit))
+
+    def told(self, say: Callable[[float], str]) -> str:
+        """For people, each bound as it says; 'unknown' where nothing is.
+
+        >>> Span(1, 2).told(str), Span(1, math.inf).told(str), Span(0, math.inf).told(str)
+        ('1 to 2', 'at least 1', 'unknown')
+        """
+        low, high = say(self.low), "" if self.high == math.inf else say(self.high)
+        if not high:
+            return f"at least {low}" if self.low else "unknown"
+        return low if low == high else f"{low} to {high}"
 
 
 def total(spans: Sequence[Span] | Mapping[str, Span]) -> Span:
@@ -123,15 +134,11 @@ def list_items(corpus: Config) -> pd.DataFrame:
         VidmemError: a list or a folder that is not there.
     """
     rows = [
-        (item.split, item.copies, item.caption, 1 if _is_still(item.path) else corpus["frames"])
+        (item.split, item.copies, item.caption, 1 if is_still(item.path, item.kind) else corpus["frames"])
         for _, item in list_corpus(corpus["sources"])
         if not item.problem
     ]
     return pd.DataFrame(rows, columns=["split", "copies", "caption", "frames"]).astype({"split": str, "caption": str})
-
-
-def _is_still(path: str) -> bool:
-    return Path(path).suffix.lower() in IMAGE_SUFFIXES or ".npy#" in path
 
 
 def look_at_corpus(name: str, corpus: Config, expected: Mapping[str, int]) -> Corpus:
@@ -147,7 +154,7 @@ def look_at_corpus(name: str, corpus: Config, expected: Mapping[str, int]) -> Co
 def count_prompts(name: str, model: Config, corpus: Corpus, expected: Mapping[str, int]) -> Span:
     """Prompts of a model, or its clips where it takes none or they were generated elsewhere."""
     if model["kind"] == "files":
-        return _listed(model["path"], 0, expected.get(name), _count_rows)
+        return _listed(model["path"], 0, expected.get(name), lambda path: len(list_made(name, model)))
     if model["unconditional"]:
         return Span.of(model["unconditional"])
     prompts = model["prompts"]
@@ -168,15 +175,11 @@ def count_negatives(negatives: Config) -> Span:
 
 def _listed(path: str, limit: int, expected: int | None, count: Callable[[str], int]) -> Span:
     """Rows of a list; where it is not there, as many as expected, or any number up to the limit."""
-    if Path(path).is_file():
+    if Path(path).exists():
         found = Span.of(count(path))
     else:
         found = Span(0, math.inf) if expected is None else Span.of(expected)
     return found.at_most(limit) if limit else found
-
-
-def _count_rows(path: str) -> int:
-    return sum(1 for _ in read_list(path, read_header(path)))
 
 
 def _usable(path: str, columns: Mapping[str, str] | None = None) -> int:
@@ -266,17 +269,22 @@ def _generated(name: str, model: Config, clips: Span) -> ClipSet:
 
 
 def frames_made(model: Config) -> Span:
-    """Frames of a sample: those of the configuration for pipelines of video, one for well-known ones of images; of others, and
-    of files, either."""
-    pipeline = model.get("pipeline", "")
-    if "Video" in pipeline:
-        return Span.of(model["frames"])
-    return Span.of(1) if pipeline.startswith(IMAGE_PIPELINES) else Span(1, model["frames"])
+    """Frames of a sample: those of the configuration where the pipeline's call takes a number of frames, else one; of files,
+    and where the call is not known, either."""
+    call, made = call_of(model.get("pipeline", "")), model["frames"] - model.get("drop_frames", 0)
+    if call is None:
+        return Span(1, made)
+    return Span.of(made if any(name in call for name in FRAMES) else 1)
 
 
 def passes(model: Config) -> int:
-    """Passes of a sample through the denoiser at a step: two with classifier-free guidance."""
-    return 2 if model["guidance"] > 1 and not model["unconditional"] else 1
+    """Passes of a sample through the denoiser at a step: two with classifier-free guidance, one where it is embedded."""
+    scale = model["guidance"]
+    if model.get("pipeline") in EMBEDDED:
+        told = (call_of(model["pipeline"]) or {}).get("true_cfg_scale", 1)
+        asked = model.get("arguments", {}).get("true_cfg_scale", told)
+        scale = 1 if model.get("negative_prompt") is None else asked
+    return 2 if scale > 1 and not model["unconditional"] else 1
 
 
 def generation_calls(model: Config, prompts: Span) -> Span:
@@ -287,7 +295,7 @@ def generation_calls(model: Config, prompts: Span) -> Span:
 def probe_calls(model: Config, prompts: Span, negatives: Span, detection: Config) -> Span:
     """Network evaluations of the first step of every prompt, and of the baselines that take further passes of it."""
     if passes(model) == 2:
-        once = 2 * (1 + sum(name in detection["baselines"] for name in PASS_BASELINES))
+        once = 2 * (1 + sum(name in detection["baselines"] for name in FURTHER_PASS))
     else:
         once = 1 + int(detection["extra_pass"])
     return (prompts + negatives) * once
@@ -357,6 +365,17 @@ def _products(work: Workload, one: ClipSet, count: Callable[[int], int], width: 
         asked = corpus.of_frames(count, ["heldout"])
     exact = asked * corpus.of_frames(count, REFERENCE_SPLITS) * width
     return exact if method == "exact" else Span(0, exact.high)
+
+
+def certificate_products(work: Workload, corpora: Sequence[str], queries: int, grid: int) -> dict[str, Span]:
+    """Multiply-adds of looking up so many clips of every corpus exactly, by the search that does it; at most."""
+
+    def products(less: int, width: int) -> Span:
+        asked = [work.corpora[name] for name in corpora]
+        pairs = [one.of_frames(lambda frames: frames - less, REFERENCE_SPLITS) * (one.frames - less) for one in asked]
+        return Span(0, (total(pairs) * (queries * width)).high)
+
+    return {"search_content": products(0, DIMENSION), "search_motion": products(1, 2 * grid * grid)}
 
 
 def cluster_products(work: Workload, corpora: Sequence[str]) -> Span:

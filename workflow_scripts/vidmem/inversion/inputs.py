@@ -10,11 +10,11 @@ import torch
 
 from ..clip_frames import Frames
 from ..descriptors import PRESETS, describe_frames, load_encoder
-from ..devices import Device, torch_device
+from ..devices import Device, check_precision, torch_device
 from ..errors import VidmemError
 from ..features import usable
 from ..logs import LOGGER
-from ..models.adapter import GenerationSpec, load_pipeline
+from ..models.loading import GenerationSpec, load_pipeline
 from ..store import shard_of
 from .adapters import InvertibleModel
 from .engine import InversionPlan, Target
@@ -30,6 +30,7 @@ def load_model(inversion: dict, device: Device) -> InvertibleModel:
     """
     names = ("pipeline", "path", "revision", "variant", "dtype", "trust_remote_code")
     spec = GenerationSpec(**{key: inversion[key] for key in names})
+    check_precision(spec.pipeline, spec.dtype, torch_device(device))
     return InvertibleModel(load_pipeline(spec).to(torch_device(device)), tuple(inversion["size"]), inversion["frames"])
 
 
