@@ -227,7 +227,8 @@ def files_of(stage, wildcards):
 
 
 def watch_cluster():
-    """Ends a run on Slurm whose controller has been away for five minutes: the executor alone would wait for ever."""
+    """Ends a run on Slurm whose controller has been away for five minutes, and names jobs that are held: the executor alone
+    would wait for ever."""
     import os
     import threading
 
@@ -238,7 +239,8 @@ def watch_cluster():
 
     if workflow.executor_plugin.name == "slurm":
         patience_s = float(os.environ.get("VIDMEM_CONTROLLER_PATIENCE_S", 300))
-        threading.Thread(target=watch_controller, args=(give_up, patience_s, min(10, patience_s / 3)), daemon=True).start()
+        watched = (give_up, logger.warning, patience_s, min(10, patience_s / 3))
+        threading.Thread(target=watch_controller, args=watched, daemon=True).start()
 
 
 def footage_of(corpus):

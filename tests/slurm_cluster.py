@@ -121,6 +121,13 @@ class Cluster:
         return [dict(zip(COLUMNS, line.split("|"))) for line in text.splitlines()]
 
     def kill_controller(self) -> None:
+        """Kill it when it has written its state down, which it does every five seconds at most.
+
+        What it has not written it forgets: it gives the number of a job that still runs to the next one, and the node that is
+        asked to start that one is drained for the rest of the session ("Duplicate jobid").
+        """
+        state, now = self.folder / "state/job_state", time.time()
+        wait_for(lambda: state.exists() and state.stat().st_mtime > now, "the controller's state")
         self.daemons["slurmctld"].kill()
         self.daemons["slurmctld"].wait()
 

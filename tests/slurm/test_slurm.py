@@ -138,13 +138,19 @@ def test_models_run_side_by_side_and_no_gpu_is_used_twice(cluster, project):
     assert all("_" in number for number in sharded)  # tasks of arrays
 
 
-def test_a_dead_controller_ends_the_run_and_the_next_one_finishes(cluster, smoke, tmp_path):
-    folder = tmp_path / "project"
+def without(smoke, folder: Path, model: str) -> str:
+    """A copy of the audit that lacks a model's scores and what follows; the target that makes them again."""
     shutil.copytree(smoke[0], folder, symlinks=True)
-    before = exhibits(folder, "smoke")
-    (folder / "results/smoke/scores/generated-tiny-text.parquet").unlink()
+    (folder / f"results/smoke/scores/generated-{model}.parquet").unlink()
     target = "results/smoke/tables/table2_memorization.csv"
     (folder / target).unlink()
+    return target
+
+
+def test_a_dead_controller_ends_the_run_and_the_next_one_finishes(cluster, smoke, tmp_path):
+    folder = tmp_path / "project"
+    target = without(smoke, folder, "tiny-text")
+    before = exhibits(smoke[0], "smoke")
     run = Run(cluster, folder, target, *SMOKE, VIDMEM_CONTROLLER_PATIENCE_S="9")
     run.wait_for_job("score_clips")
     cluster.kill_controller()
@@ -159,3 +165,22 @@ def test_a_dead_controller_ends_the_run_and_the_next_one_finishes(cluster, smoke
     assert again.wait() == 0, again.text()[-6000:]  # nothing to unlock
     after = exhibits(folder, "smoke")
     assert [name for name in before if before[name] != after[name]] == []
+
+
+def test_a_job_that_is_held_is_named(cluster, smoke, tmp_path):
+    """The executor would wait for it without a word."""
+    folder = tmp_path / "project"
+    target = without(smoke, folder, "tiny-text")
+    cluster.ask("scontrol", "update", "NodeName=n1", "State=DRAIN", "Reason=test")  # so that the job waits
+    try:
+        run = Run(cluster, folder, target, *SMOKE)
+        wait_for(run.jobs, "a job", 120)
+        (job,) = run.jobs()
+        cluster.ask("scontrol", "hold", job["id"])
+        wait_for(lambda: "will not start it by itself: JobHeldAdmin" in run.text(), "a word on the job", 60)
+        assert f"scontrol release {job['id']}" in run.text()
+    finally:
+        cluster.ask("scontrol", "update", "NodeName=n1", "State=RESUME")
+    cluster.ask("scontrol", "release", job["id"])
+    assert run.wait() == 0, run.text()[-6000:]
+    assert exhibits(folder, "smoke") == exhibits(smoke[0], "smoke")

@@ -5,7 +5,7 @@ import re
 import pytest
 import yaml
 
-from vidmem.controller import ping_controller, watch_controller
+from vidmem.controller import held_jobs, ping_controller, watch_controller
 
 
 @pytest.fixture
@@ -54,11 +54,12 @@ def test_jobs_are_not_limited_below_an_array(profile):
 
 @pytest.fixture
 def scontrol(tmp_path, monkeypatch):
-    """A scontrol that says what the test writes."""
+    """A scontrol, and a squeue, that say what the test writes."""
     said = tmp_path / "said"
-    program = tmp_path / "scontrol"
-    program.write_text(f'#!/bin/sh\n/bin/cat "{said}"\n')
-    program.chmod(0o755)
+    for name in ("scontrol", "squeue"):
+        program = tmp_path / name
+        program.write_text(f'#!/bin/sh\n/bin/cat "{said}"\n')
+        program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     return said
 
@@ -75,14 +76,40 @@ def test_what_was_heard_instead(scontrol, monkeypatch, tmp_path):
     assert "scontrol" in ping_controller()
 
 
+def test_held_jobs_are_those_of_a_workflow_that_wait_for_somebody(scontrol):
+    lines = (
+        "7|launch failed requeued held|rule_score_clips_wildcards_tiny",
+        "8_[2]|JobHeldUser|rule_read_corpus_wildcards_0",
+        "9|Resources|rule_read_corpus_wildcards_1",
+        "10|JobHeldAdmin|somebody's own|job",
+        "slurm_load_jobs error: Unable to contact slurm controller",
+    )
+    scontrol.write_text("\n".join(lines))
+    held = held_jobs()
+    assert held.keys() == {"7", "8_[2]"}
+    for words in ("rule_score_clips_wildcards_tiny", "launch failed requeued held", "scontrol release 7", "scancel 7"):
+        assert words in held["7"]
+
+
+def test_a_held_job_is_named_once(monkeypatch):
+    answers, held = iter(["", "", "", "DOWN"]), iter([{}, {"7": "held"}, {"7": "held", "8": "too"}])
+    monkeypatch.setattr("vidmem.controller.ping_controller", lambda: next(answers))
+    monkeypatch.setattr("vidmem.controller.held_jobs", lambda: next(held))
+    monkeypatch.setattr("vidmem.controller.time.sleep", lambda seconds: None)
+    warned = []
+    watch_controller(lambda error: None, warned.append, patience_s=0)
+    assert warned == ["held", "too"]
+
+
 def test_silence_that_lasts_is_reported_once_and_an_answer_starts_anew(monkeypatch):
     """Away, back, away for good: the clock of the second absence starts at the answer between them."""
     now, answers = [0.0], iter(["DOWN", "DOWN", "", "DOWN", "DOWN", "DOWN", "DOWN"])
     monkeypatch.setattr("vidmem.controller.ping_controller", lambda: next(answers))
+    monkeypatch.setattr("vidmem.controller.held_jobs", dict)
     monkeypatch.setattr("vidmem.controller.time.sleep", lambda seconds: now.append(now[-1] + seconds))
     monkeypatch.setattr("vidmem.controller.time.monotonic", lambda: now[-1])
     heard = []
-    watch_controller(heard.append, patience_s=30, every_s=10)
+    watch_controller(heard.append, lambda words: None, patience_s=30, every_s=10)
     assert now[-1] == 60  # answered at 30
     (error,) = heard
     assert (error.expected, error.got) == ("an answer of the Slurm controller", "'DOWN' for 30 s")
