@@ -35,7 +35,7 @@ from vidmem.faiss_index import (
     open_for_search,
     open_index,
     rescored,
-    sample_rows,
+    sample_ids,
     save_index,
     search_index,
     shards_and_rows,
@@ -109,8 +109,9 @@ def index_searcher(shards: Sequence[Path]) -> Searcher:
 
 
 def build(shards: Sequence[Path], arrays: list[np.ndarray], path: Path) -> None:
-    chosen = sample_rows([len(array) for array in arrays], TRAINING, 0)
-    sample = np.concatenate([array[rows].astype(np.float32) for array, rows in zip(arrays, chosen)])
+    own = [vector_ids(number, np.arange(len(array))) for number, array in enumerate(arrays)]
+    numbers, rows = shards_and_rows(sample_ids(zip(own, own), TRAINING))
+    sample = np.concatenate([array[rows[numbers == n]].astype(np.float32) for n, array in enumerate(arrays)])
     trained, parts = path.with_suffix(".trained"), []
     save_index(trained, train_index(sample.shape[1], f"IVF{lists_of(len(shards))},PQ128x4", sample))
     for number, array in enumerate(arrays):

@@ -33,7 +33,7 @@ from vidmem.faiss_index import (
     open_for_search,
     open_index,
     rescored,
-    sample_rows,
+    sample_ids,
     save_index,
     search_index,
     shards_and_rows,
@@ -171,13 +171,30 @@ def test_packed_codes_find_what_the_codes_find(stream, tmp_path, factory):
     assert packed.ntotal == 3000
 
 
-def test_training_vectors_are_drawn_from_all_shards():
-    chosen = sample_rows([50, 0, 150], 40, 3)
-    assert sum(map(len, chosen)) == 40
-    assert len(chosen[1]) == 0
-    assert 2 <= len(chosen[0]) <= 20
-    assert max(chosen[2]) < 150
-    assert [list(one) for one in sample_rows([2, 1], 40, 3)] == [[0, 1], [0]]
+@pytest.mark.parametrize("most", [7, 40, 500])
+def test_training_vectors_are_the_same_in_any_shards(stream, most):
+    """Against the hashes of all, sorted at once; shares of what is drawn are those of what there is."""
+    things = stream.permutation(400)
+    drawn = []
+    for cuts in ([], [100], [0, 13, 13, 390]):
+        parts = [(part, vector_ids(number, np.arange(len(part)))) for number, part in enumerate(np.split(things, cuts))]
+        numbers, rows = shards_and_rows(sample_ids(iter(parts), most))
+        drawn.append([int(parts[number][0][row]) for number, row in zip(numbers, rows)])
+    assert drawn[0] == drawn[1] == drawn[2]
+    assert len(set(drawn[0])) == len(drawn[0]) == min(most, 400)
+    assert set(drawn[0]) != set(range(most)) or most == 500
+    assert sample_ids([], most).tolist() == []
+
+
+def test_hashes_of_training_vectors_fill_64_bits(stream):
+    """Neighbours, as the frames of a clip are, are drawn independently."""
+    start = int(stream.integers(0, 2**62))
+    drawn = shards_and_rows(sample_ids([(np.arange(start, start + 10_000), vector_ids(0, np.arange(10_000)))], 5_000))[1]
+    chosen = np.zeros(10_000, bool)
+    chosen[drawn] = True
+    together = (chosen[1:] & chosen[:-1]).mean()
+    assert together == pytest.approx(0.25, abs=0.02)  # four standard errors: 0.017
+    assert chosen[:5_000].mean() == pytest.approx(0.5, abs=0.02)
 
 
 def corpus(folder, clips, shards, kind="descriptors"):
@@ -254,6 +271,24 @@ def test_an_index_finds_the_same_matches(footage, tmp_path, factory):
         exact = matching.nearest_clips(queries, names, references, 3, 64)
         wanted = matching.content_matches(queries, names, references, exact, 3, "index", "p")
         pd.testing.assert_frame_equal(table, wanted)
+
+
+@pytest.mark.parametrize("most", [20, 10**6])
+def test_an_index_is_trained_on_the_same_in_any_shards(footage, stream, tmp_path, most):
+    clips, _ = footage
+    flowing = flows(stream)
+    content, motion = [], []
+    for shards in (1, 3, 8):
+        references = ReferenceShards(*corpus(tmp_path / f"c{shards}", clips, shards))
+        content.append(content_sample(references, most, 1))
+        references = ReferenceShards(*corpus(tmp_path / f"m{shards}", flowing, shards, "flows"))
+        motion.append(motion_sample(references, most, 1, MOTION, 4))
+    for first, *others in (content, motion):
+        assert 0 < len(first) <= most
+        for other in others:
+            np.testing.assert_array_equal(first, other)
+    references = ReferenceShards(*corpus(tmp_path / "c3", clips, 3))
+    assert not np.array_equal(content[0], content_sample(references, most, 2))  # another seed, another order
 
 
 def test_the_best_clips_of_what_was_found():

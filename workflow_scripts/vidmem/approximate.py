@@ -10,7 +10,7 @@ import pandas as pd
 
 from . import matching
 from .errors import VidmemError
-from .faiss_index import rescored, sample_rows, search_index, shards_and_rows, vector_ids
+from .faiss_index import rescored, sample_ids, search_index, shards_and_rows, vector_ids
 from .features import ClipFeatures, reference_rows
 from .motion_search import MotionBlock
 from .references import Candidates, ReferenceShards, no_candidates
@@ -63,24 +63,36 @@ def motion_vectors(
 
 
 def content_sample(references: ReferenceShards, most: int, seed: int) -> np.ndarray:
-    """Descriptors that an index is trained on, float32 [n, d]."""
-    rows = [reference_rows(references.shard(n), references.names(n)) for n in range(len(references))]
-    chosen = sample_rows([len(one) for one in rows], most, seed)
-    parts = [references.array(n)[own[places]] for n, (own, places) in enumerate(zip(rows, chosen))]
-    return np.concatenate(parts).astype(np.float32)
+    """Descriptors that an index is trained on, the same in the same order in however many shards they are, float32 [n, d]."""
+    return stored_vectors(references, sample_ids((_frames_of(references, n, seed) for n in range(len(references))), most))
+
+
+def _frames_of(references: ReferenceShards, number: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """What the frames of a shard's references are, by clip and place in it, and their vector_ids."""
+    features, names = references.shard(number), references.names(number)
+    spans = sorted((*features.spans[name][1:], name) for name in names)  # as reference_rows has them
+    identities = [
+        np.uint64(seed_of("index", seed, name)) + np.arange(last - first, dtype=np.uint64) for first, last, name in spans
+    ]
+    return np.concatenate([np.zeros(0, np.uint64), *identities]), vector_ids(number, reference_rows(features, names))
 
 
 def motion_sample(references: ReferenceShards, most: int, seed: int, motion: dict, grid: int) -> np.ndarray:
-    """Windows of flow that an index is trained on: those of whole clips, drawn until there are enough, float32 [n, d]."""
+    """Windows of flow that an index is trained on: those of whole clips, drawn until there are enough, float32 [n, d].
+
+    The same in the same order in however many shards they are.
+    """
     ranked = sorted((seed_of("index", seed, name), n, name) for n in range(len(references)) for name in references.names(n))
     spans = {n: references.shard(n).spans for n in range(len(references))}
     lengths = [max(0, spans[n][name][2] - spans[n][name][1] - motion["k"] + 1) for _, n, name in ranked]
     enough = int(np.searchsorted(np.cumsum(lengths), most)) + 1
-    parts = []
-    for number in range(len(references)):
-        names = sorted(name for _, n, name in ranked[:enough] if n == number)
-        parts += [vectors for vectors, _ in motion_vectors(references.shard(number), names, number, motion, grid)]
-    return np.concatenate(parts)[:most] if parts else np.zeros((0, 1), np.float32)
+    drawn = sorted((n, place, name) for place, (_, n, name) in enumerate(ranked[:enough]))  # a shard is opened once
+    parts = {
+        place: [vectors for vectors, _ in motion_vectors(references.shard(number), [name], number, motion, grid)]
+        for number, place, name in drawn
+    }
+    windows = [vectors for place in sorted(parts) for vectors in parts[place]]
+    return np.concatenate(windows)[:most] if windows else np.zeros((0, 1), np.float32)
 
 
 def content_candidates(

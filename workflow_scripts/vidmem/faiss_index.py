@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -269,19 +269,27 @@ def rescored(queries: np.ndarray, found: TopK, array_of: Callable[[int], np.ndar
     return TopK(np.take_along_axis(scores, order, axis=1), np.take_along_axis(found.rows, order, axis=1))
 
 
-def sample_rows(counts: Sequence[int], most: int, seed: int) -> list[np.ndarray]:
-    """Rows of every shard that an index is trained on: at most so many in all, drawn without replacement.
+def sample_ids(parts: Iterable[tuple[np.ndarray, np.ndarray]], most: int) -> np.ndarray:
+    """Vectors that an index is trained on: those of the lowest hashes, in that order, however they are spread over shards.
 
     Args:
-        counts: vectors of every shard.
-        most: in all.
+        parts: of every shard, what its vectors are, integers [n] (the same wherever they are stored), and their vector_ids.
+        most: in all; no more of them are held at a time, and those of one shard.
 
     Returns:
-        Sorted rows of every shard.
+        vector_ids, int64 [at most `most`].
     """
-    total = int(sum(counts))
-    chosen = np.arange(total)
-    if total > most:
-        chosen = np.sort(np.random.default_rng(seed).choice(total, most, replace=False))
-    edges = np.cumsum([0, *counts])
-    return [chosen[(chosen >= first) & (chosen < last)] - first for first, last in zip(edges, edges[1:])]
+    hashes, ids = np.zeros(0, np.uint64), np.zeros(0, np.int64)
+    for identities, own in parts:
+        hashes, ids = np.concatenate([hashes, _hashed(identities)]), np.concatenate([ids, own])
+        order = np.argsort(hashes, kind="stable")[:most]
+        hashes, ids = hashes[order], ids[order]
+    return ids
+
+
+def _hashed(values: np.ndarray) -> np.ndarray:
+    """Integers spread evenly over 64 bits, uint64 (SplitMix64, Steele et al., OOPSLA 2014)."""
+    mixed = np.asarray(values).astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))
