@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from fetch_model import folder_of
+from fetch_model import fetched_folder
 from vidmem.logs import LOGGER, start_logging
 from vidmem.models.fingerprint import BASE_PARTS
 
@@ -14,7 +14,7 @@ def convert_model(checkpoint: dict, destination: Path) -> None:
     from vidmem.models.official import convert_checkpoint
 
     base = checkpoint["base"]
-    base = None if base is None else folder_of(base, checkpoint["base_revision"], WANTED)
+    base = None if base is None else fetched_folder(base, checkpoint["base_revision"], WANTED)
     convert_checkpoint(checkpoint, base, destination)
     LOGGER.info("%s: converted to %s", checkpoint["file"], destination)
 

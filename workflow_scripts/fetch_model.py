@@ -24,14 +24,14 @@ HINTS = {
 
 
 def fetch_model(path: str, revision: str | None, components: dict, destination: Path) -> None:
-    record = {"path": path, "revision": revision, "files": model_fingerprint(folder_of(path, revision))}
+    record = {"path": path, "revision": revision, "files": model_fingerprint(fetched_folder(path, revision))}
     for name, place in components.items():
-        files = component_fingerprint(folder_of(place["path"], place["revision"]))
+        files = component_fingerprint(fetched_folder(place["path"], place["revision"]))
         record.setdefault("components", {})[name] = {**place, "files": files}
     save_json(destination, record)
 
 
-def folder_of(path: str, revision: str | None, wanted: list[str] | None = None) -> Path:
+def fetched_folder(path: str, revision: str | None, wanted: list[str] | None = None) -> Path:
     """Folder of a saved pipeline, a local one or a snapshot of the hub, or of the wanted files of one."""
     check_place(path, revision, "fetch_model")
     return Path(path) if Path(path).is_dir() else download(path, revision, wanted)

@@ -11,7 +11,7 @@ from vidmem.models.lavie import LaVieUNet
 from vidmem.models.official import LAYOUTS
 from vidmem.models.ramvid import RaMViDUNet
 from vidmem.models.videocrafter import VideoCrafterUNet
-from vidmem.preflight import CONVERTED, PUBLISHED
+from vidmem.preflight.known import CONVERTED, PUBLISHED
 
 DOWN = ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",)
 UP = ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
-from vidmem import preflight
-from vidmem.config import complete_config, load_schema, model_places
+from vidmem.config import complete_config, load_schema, model_places, named_models
 from vidmem.errors import VidmemError
 from vidmem.inventory import (
     count_parameters,
@@ -27,7 +26,19 @@ from vidmem.inventory import (
     parameter_counts,
     weight_files,
 )
-from vidmem.preflight import Need, audit_needs, lacking, preflight_record, preflight_text, verdict_line
+from vidmem.preflight import (
+    Need,
+    audit_needs,
+    lacking,
+    preflight_record,
+    preflight_text,
+    verdict_line,
+)
+from vidmem.preflight import data as data_rows
+from vidmem.preflight import machine as machine_rows
+from vidmem.preflight import models as model_rows
+from vidmem.preflight.known import PUBLISHED
+from vidmem.preflight.needs import SECTIONS
 from vidmem.sources import imported_packages
 from vidmem.store import hash_file
 from workflow_helpers import ROOT
@@ -158,7 +169,7 @@ def test_memory_of_the_weights_by_number_format_and_offload():
 def audit(tmp_path, saved, monkeypatch):
     """A configuration of everything that a preflight looks at; needs() looks with changed keys."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(preflight, "gpu_memory", lambda: [8_000_000_000])
+    monkeypatch.setattr(model_rows, "gpu_memory", lambda: [8_000_000_000])
     (tmp_path / "clips.csv").write_text("path,caption\na.mp4,a ball\nb.mp4,a cat\n")
     schema = load_schema(SCHEMA)
     given = {
@@ -202,8 +213,8 @@ def test_models_are_here_cut_short_to_fetch_gated_or_not_pinned(audit, tmp_path)
     assert found.remedy.startswith("git ls-remote https://huggingface.co/org/net HEAD")
     (found,) = audit("Models", net={"path": "org/net", "revision": COMMIT})
     assert (found.state, found.remedy) == ("fetch", f"{CALL} results/mine/models/net.json")
-    (found,) = audit("Models", net={"path": preflight.GATED[0], "revision": COMMIT})
-    assert (found.state, f"https://huggingface.co/{preflight.GATED[0]}" in found.remedy) == ("missing", True)
+    (found,) = audit("Models", net={"path": model_rows.GATED[0], "revision": COMMIT})
+    assert (found.state, f"https://huggingface.co/{model_rows.GATED[0]}" in found.remedy) == ("missing", True)
     write_pipeline(tmp_path / f"hub/models--org--net/snapshots/{COMMIT}", unet=[(3,)])
     (found,) = audit("Models", net={"path": "org/net", "revision": COMMIT})
     assert found.state == "here"
@@ -301,7 +312,7 @@ def test_number_formats_that_a_job_would_refuse_are_missing(audit, monkeypatch):
     inversion = {"corpus": "own", "pipeline": "LDMPipeline", "path": "./net", "preset": "ldm", "dtype": "bfloat16"}
     (found,) = [need for need in audit("Models", inversions={"turned": inversion}) if need.state == "missing"]
     assert found.name == "inversions.turned.dtype"
-    monkeypatch.setattr(preflight, "gpu_memory", list)
+    monkeypatch.setattr(model_rows, "gpu_memory", list)
     (found,) = rows(dtype="float16")
     assert found.remedy.endswith("; where there is one, run the preflight there")
     assert rows(dtype="bfloat16") == rows("cuda", dtype="float16") == []
@@ -318,7 +329,7 @@ def test_arguments_that_no_call_takes_are_missing(audit, monkeypatch):
     assert found.remedy == "the key frames gives it"
     (found,) = missing(arguments={"quite_unknown": 4})
     assert found.remedy == "correct config key models.net.arguments"
-    monkeypatch.setattr(preflight, "call_of", lambda pipeline: None)  # diffusers lies in another environment
+    monkeypatch.setattr(model_rows, "call_of", lambda pipeline: None)  # diffusers lies in another environment
     assert missing(arguments={"quite_unknown": 4}) == []
 
 
@@ -457,7 +468,7 @@ def test_training_data_is_looked_for_file_by_file(audit, tmp_path):
 @pytest.fixture
 def partial_corpus(audit, tmp_path, monkeypatch):
     """A list of 3,000 rows, of which 2,000 are read at first; look(names) makes these files and looks."""
-    monkeypatch.setattr(preflight, "LISTED_FILES", 2000)
+    monkeypatch.setattr(data_rows, "LISTED_FILES", 2000)
     rows = "".join(f"{number}.mp4,a clip\n" for number in range(3000))
     (tmp_path / "openvid.csv").write_text(f"video,caption\n{rows}")
     corpus = {"frames": 6, "sources": [{"name": "ov", "kind": "openvid", "path": "openvid.csv", "root": "videos"}]}
@@ -510,7 +521,7 @@ def test_a_plain_list_has_no_folder_and_each_file_is_looked_for(audit, tmp_path,
     (tmp_path / "457.mp4").write_bytes(b"x")
     assert audit("Training data")[0].found == "900 listed; 0 of 180 looked for are here; 457.mp4 is, and is listed"
     (tmp_path / "457.mp4").rename(tmp_path / "899.mp4")
-    monkeypatch.setattr(preflight, "LISTED_FILES", 800)
+    monkeypatch.setattr(data_rows, "LISTED_FILES", 800)
     (found,) = audit("Training data")
     assert (found.state, found.found.endswith("nor is any of the first 800")) == ("unknown", True)
 
@@ -546,7 +557,7 @@ def test_files_that_may_be_found_by_their_hash_are_unknown_and_not_missing(audit
 
 def test_lists_come_before_the_data_that_is_downloaded_by_them():
     """A remedy may read what an earlier one brings, and nothing that a later one does."""
-    assert list(preflight.SECTIONS).index("Lists") < list(preflight.SECTIONS).index("Training data")
+    assert list(SECTIONS).index("Lists") < list(SECTIONS).index("Training data")
     config = complete_config(yaml.safe_load((ROOT / "configs/paper-image.yaml").read_text()), load_schema(SCHEMA))
     page = preflight_text("x", audit_needs(config, ROOT / "results", ROOT / "no-hub", CALL, None), CALL)
     made = "-o data/laion/memorized_laion_prompts.csv"
@@ -578,10 +589,10 @@ def test_lists_are_there_readable_or_missing(audit, tmp_path):
 def test_memory_is_compared_with_the_smallest_device(audit, monkeypatch):
     (found,) = audit("Memory")
     assert (found.state, "468 B" in found.found) == ("here", True)  # 117 numbers of four bytes
-    monkeypatch.setattr(preflight, "gpu_memory", lambda: [8_000_000_000, 400])
+    monkeypatch.setattr(model_rows, "gpu_memory", lambda: [8_000_000_000, 400])
     assert [need.state for need in audit("Memory")] == ["missing"]
     assert [need.state for need in audit("Memory", net={"offload": "model"})] == ["here"]  # the larger network alone: 400 bytes
-    monkeypatch.setattr(preflight, "gpu_memory", list)
+    monkeypatch.setattr(model_rows, "gpu_memory", list)
     assert audit("Memory", device="cpu")[0].found.endswith("of main memory")
     told, gpu = audit("Memory", device="cuda")
     assert (told.state, gpu.state, "srun" in gpu.remedy) == ("unknown", "missing", True)
@@ -594,16 +605,16 @@ def test_memory_fits_only_where_the_whole_pipeline_is_counted(audit, monkeypatch
         (found,) = audit("Memory", net={"path": path, "revision": COMMIT, "dtype": "float16"} | keys)
         return found
 
-    parts = {path: known for path, known in preflight.PUBLISHED.items() if not known.whole}
+    parts = {path: known for path, known in PUBLISHED.items() if not known.whole}
     assert {"zai-org/CogVideoX-2b", "Lightricks/LTX-Video"} <= set(parts)
     for path, known in parts.items():
-        monkeypatch.setattr(preflight, "gpu_memory", lambda: [10**12])
+        monkeypatch.setattr(model_rows, "gpu_memory", lambda: [10**12])
         found = memory(path)
         assert (found.state, known.source in found.found) == ("unknown", True)
         assert "the rest of the pipeline and activations not known" in found.found
-        monkeypatch.setattr(preflight, "gpu_memory", lambda: [10**6])
+        monkeypatch.setattr(model_rows, "gpu_memory", lambda: [10**6])
         assert memory(path).state == "missing"  # too much already
-    monkeypatch.setattr(preflight, "gpu_memory", lambda: [25 * 10**9])
+    monkeypatch.setattr(model_rows, "gpu_memory", lambda: [25 * 10**9])
     assert memory("ali-vilab/text-to-video-ms-1.7b").state == "here"
     assert memory("ali-vilab/text-to-video-ms-1.7b", offload="model").state == "unknown"  # only the sum is known
     assert memory("genmo/mochi-1-preview").state == "missing"  # 30 GB
@@ -678,15 +689,15 @@ def test_the_disk_is_compared_with_the_estimate(audit, monkeypatch):
     usage = namedtuple("usage", "total used free")
     assert audit("Disk")[0].state in ("here", "unknown")
     assert re.search(r"needed for results, .* free; models and corpora come on top$", audit("Disk")[0].found)
-    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda place: usage(0, 0, 1000))
+    monkeypatch.setattr(machine_rows.shutil, "disk_usage", lambda place: usage(0, 0, 1000))
     assert audit("Disk")[0].state == "missing"
 
 
 def test_packages_follow_the_configuration(audit, monkeypatch):
     assert [need.state for need in audit("Packages")] == ["here"]
     hidden = {"torchvision", "accelerate"}
-    find = preflight.importlib.util.find_spec
-    monkeypatch.setattr(preflight.importlib.util, "find_spec", lambda name: None if name in hidden else find(name))
+    find = machine_rows.importlib.util.find_spec
+    monkeypatch.setattr(machine_rows.importlib.util, "find_spec", lambda name: None if name in hidden else find(name))
     rows = audit("Packages", flow={"estimator": "raft-small"}, net={"offload": "model"})
     assert {need.remedy for need in rows if need.state == "missing"} == {"pip install torchvision", "pip install accelerate"}
     rows = audit("Packages", net={"pipeline": "WanPipeline"})
@@ -694,8 +705,8 @@ def test_packages_follow_the_configuration(audit, monkeypatch):
 
 
 def test_a_vocabulary_without_a_tokenizer_file_asks_for_the_package_that_reads_it(audit, saved, tmp_path, monkeypatch):
-    find = preflight.importlib.util.find_spec
-    monkeypatch.setattr(preflight.importlib.util, "find_spec", lambda name: None if name == "sentencepiece" else find(name))
+    find = machine_rows.importlib.util.find_spec
+    monkeypatch.setattr(machine_rows.importlib.util, "find_spec", lambda name: None if name == "sentencepiece" else find(name))
     snapshot = tmp_path / "hub/models--org--net/snapshots" / COMMIT
     for folder, place in ((saved, {}), (snapshot, {"path": "org/net", "revision": COMMIT})):
         assert [need.state for need in audit("Packages", net=place)] == ["here"]
@@ -709,7 +720,7 @@ def test_a_vocabulary_without_a_tokenizer_file_asks_for_the_package_that_reads_i
 
 def test_versions_are_compared_with_those_that_are_demanded(audit, monkeypatch):
     """With what pyproject.toml says; by hand: what is installed, and what it asks for instead."""
-    version = preflight.importlib.metadata.version
+    version = machine_rows.importlib.metadata.version
     given = {
         "torch": "2.1.0+cu121",
         "numpy": "2.0.0",
@@ -717,7 +728,7 @@ def test_versions_are_compared_with_those_that_are_demanded(audit, monkeypatch):
         "scikit-learn": "1.6rc1",
         "av": "odd build",
     }
-    monkeypatch.setattr(preflight.importlib.metadata, "version", lambda name: given.get(name) or version(name))
+    monkeypatch.setattr(machine_rows.importlib.metadata, "version", lambda name: given.get(name) or version(name))
     rows = {need.name: need for need in audit("Packages") if need.state == "missing"}
     assert set(rows) == {"torch", "huggingface-hub", "scikit-learn", "av"}
     assert (rows["torch"].found, rows["torch"].remedy) == ("2.1.0+cu121 is installed, >=2.9 needed", 'pip install "torch>=2.9"')
@@ -730,15 +741,15 @@ def test_without_a_readable_pyproject_nothing_is_said_of_versions(tmp_path, text
     path = tmp_path / "pyproject.toml"
     if text is not None:
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    assert preflight.stated_versions(path) == {}
+    assert machine_rows.stated_versions(path) == {}
 
 
 def test_demanded_versions_have_upper_bounds_and_extras(tmp_path):
     text = "[project]\ndependencies = ['Snake_Make>=9.8,<10']\n[project.optional-dependencies]\nraft = ['torchvision>=0.24']\n"
     (tmp_path / "pyproject.toml").write_text(text)
-    stated = preflight.stated_versions(tmp_path / "pyproject.toml")
+    stated = machine_rows.stated_versions(tmp_path / "pyproject.toml")
     assert set(stated) == {"snake-make", "torchvision"}
-    assert [preflight._fits(version, stated["snake-make"]) for version in ("9.7.9", "9.8", "10.0")] == [False, True, False]
+    assert [machine_rows._fits(version, stated["snake-make"]) for version in ("9.7.9", "9.8", "10.0")] == [False, True, False]
 
 
 def test_whatever_the_scripts_import_is_looked_for(audit, monkeypatch):
@@ -751,14 +762,14 @@ def test_whatever_the_scripts_import_is_looked_for(audit, monkeypatch):
     scripts = {"vidmem", *(path.stem for path in SCRIPTS.glob("*.py"))}
     assert imported_packages(SCRIPTS) <= found - scripts
     pins = {re.sub(r"[-_.]+", "-", line.split("==")[0]).lower() for line in (ROOT / "requirements.txt").read_text().split()}
-    names = {re.sub(r"[-_.]+", "-", preflight.DISTRIBUTIONS.get(name, name)).lower() for name in imported_packages(SCRIPTS)}
+    names = {re.sub(r"[-_.]+", "-", machine_rows.DISTRIBUTIONS.get(name, name)).lower() for name in imported_packages(SCRIPTS)}
     assert names - pins == {"torchvision"}  # an extra: docs/methods.md
-    find = preflight.importlib.util.find_spec
+    find = machine_rows.importlib.util.find_spec
     for module in used:
         hiding = partial(lambda hidden, name: None if name == hidden else find(name), module)
-        monkeypatch.setattr(preflight.importlib.util, "find_spec", hiding)
+        monkeypatch.setattr(machine_rows.importlib.util, "find_spec", hiding)
         (row,) = [need for need in audit("Packages") if need.state == "missing"]
-        assert row.remedy == f"pip install {preflight.DISTRIBUTIONS.get(module, module)}"
+        assert row.remedy == f"pip install {machine_rows.DISTRIBUTIONS.get(module, module)}"
 
 
 def test_packages_of_other_environments_are_not_looked_for(tmp_path):
@@ -799,8 +810,8 @@ def test_what_a_configuration_says_to_run_is_python_and_pinned(name):
 
 def makeable(config) -> set[str]:
     """Targets that bring something: weights, models, conversions, data sets."""
-    run, models = f"results/{config['run']}", preflight.named_models(config)
-    found = {f"results/weights/{name}" for name in preflight.weight_names(config)}
+    run, models = f"results/{config['run']}", named_models(config)
+    found = {f"results/weights/{name}" for name in model_rows.weight_names(config)}
     found |= {f"{run}/models/{name}.json" for name in models}
     found |= {f"{model['path']}/model_index.json" for model in models.values() if "checkpoint" in model}
     sources = [(name, source) for name, corpus in config["corpora"].items() for source in corpus["sources"]]
@@ -812,7 +823,7 @@ def is_remedy(remedy: str, config) -> bool:
 
     Of Snakemake with a target that a rule makes, of others with an address or a place that the configuration names.
     """
-    models = preflight.named_models(config).values()
+    models = named_models(config).values()
     repositories = {path for model in models for path, *_ in model_places(model).values()}
     files = {model["checkpoint"]["file"] for model in models if "checkpoint" in model}
     named = {source["path"] for corpus in config["corpora"].values() for source in corpus["sources"]}
@@ -838,7 +849,7 @@ def test_on_an_empty_machine_every_configuration_says_how_to_get_each_thing(name
     """No data, no models, no hub, no network: one page, and a command or a page for everything that is not there."""
     config = complete_config(yaml.safe_load((ROOT / name).read_text()), load_schema(SCHEMA))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(preflight, "gpu_memory", list)
+    monkeypatch.setattr(model_rows, "gpu_memory", list)
     needs = audit_needs(config, tmp_path / "results", tmp_path / "hub", CALL, SCRIPTS)
     assert {need.section for need in needs} >= {"Weights", "Models", "Training data", "Memory", "Disk", "Packages"}
     found = lacking(needs)

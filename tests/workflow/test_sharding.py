@@ -18,7 +18,7 @@ from workflow_helpers import ROOT, SMOKE, exhibits
 pytestmark = pytest.mark.slow
 KEPT, STREAMED = True, False
 # Lossy codes and half of the lists: what is found depends on what the index was trained on.
-INDEX = {"method": "index", "index": "IVF4,PQ8x4", "parameters": "nprobe=2", "candidates": 20, "certificate": {"recall": 0}}
+INDEX = {"method": "index", "index": "IVF4,SQ4", "parameters": "nprobe=2", "candidates": 20, "certificate": {"recall": 0}}
 RUNS = {
     "one": (1, 2, KEPT),
     "streamed": (1, 2, STREAMED),

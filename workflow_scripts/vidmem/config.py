@@ -380,6 +380,11 @@ def check_place(path: str, revision: str | None, where: str) -> None:
         raise VidmemError("a folder, or a hub repository at a revision", f"a folder {path}, and {revision}", where, hint)
 
 
+def named_models(config: Config) -> dict[str, Config]:
+    """Models that generate here and inverted ones, by name."""
+    return {name: model for name, model in config["models"].items() if model["kind"] == "diffusers"} | config["inversions"]
+
+
 def model_places(model: Config) -> dict[str, tuple[str, str | None, str | None]]:
     """Path, commit and variant of everything that is loaded for a model, by the config key of the commit: its own, that of
     the base of an official checkpoint, and those of components that lie elsewhere."""

