@@ -2,23 +2,21 @@
 
 from pathlib import Path
 
-from vidmem.calibration import Footage, calibration_scores, choose_thresholds
-from vidmem.features import check_same_preset, listed_features
+from vidmem.calibration import Footage, References, calibration_scores, choose_thresholds
+from vidmem.features import listed_clips, listed_features
 from vidmem.logs import LOGGER, start_logging
+from vidmem.references import ReferenceShards
 from vidmem.store import save_json, save_table
 
 
 def calibrate(inputs, calibration: dict, search: dict, motion: dict, seed: int, scores: Path, thresholds: Path) -> None:
-    corpus, controls = (
-        Footage(
-            listed_features(inputs[f"{name}_content"], "content"),
-            listed_features(inputs[f"{name}_motion"], "motion"),
-        )
-        for name in ("corpus", "controls")
-    )
-    check_same_preset(corpus.descriptors, controls.descriptors)
-    check_same_preset(corpus.flows, controls.flows)
-    table = calibration_scores(corpus, controls, calibration, search, motion, seed)
+    kinds = ("content", "motion")
+    clips = listed_clips(inputs.corpus_content, ["clip_id", "set", "source", "split", "status"])
+    corpus = References(*(ReferenceShards.listed(inputs[f"corpus_{kind}"], kind) for kind in kinds))
+    controls = Footage(*(listed_features(inputs[f"controls_{kind}"], kind) for kind in kinds))
+    for references, own in zip(corpus, controls, strict=True):
+        references.check_preset(own)
+    table = calibration_scores(clips, corpus, controls, calibration, search, motion, seed)
     chosen = choose_thresholds(table, calibration["false_positive_rate"])
     for metric, choice in chosen.items():
         LOGGER.info("%s: %s negatives of %s, threshold %s", metric, choice["n_negative"], choice["needs"], choice["threshold"])

@@ -4,17 +4,17 @@ from vidmem.clip_frames import Frames
 from vidmem.clip_table import clip_row, clip_table
 from vidmem.control_plan import plan_controls, render_control
 from vidmem.corpus import frame_information
-from vidmem.features import listed_features, usable
+from vidmem.features import listed_clips, listed_features, mean_magnitudes, usable
 from vidmem.logs import progress, start_logging
 from vidmem.store import ArrayWriter, save_table, shard_of
 
 
 def make_controls(inputs, corpus: dict, name: str, controls: dict, seed: int, shard: int, shards: int, output) -> None:
-    flows = listed_features(inputs.motion, "motion")
-    frames = Frames.listed([inputs.frames], {name: corpus})
-    magnitude = flows.rows.groupby("clip_id")["magnitude"].mean()
-    plan = plan_controls(usable(flows.clips), magnitude, controls, controls["moving"], seed)
+    clips = listed_clips(inputs.motion, ["clip_id", "status", "count", "fps", "information"])
+    plan = plan_controls(usable(clips), mean_magnitudes(inputs.motion), controls, controls["moving"], seed)
     plan = plan[[shard_of(clip_id, shards) == shard for clip_id in plan["clip_id"]]]
+    flows = listed_features(inputs.motion, "motion", set(plan["origin"]))
+    frames = Frames.listed([inputs.frames], {name: corpus})
     frames.read(f"corpus-{name}", plan["picture"])
     rows = []
     with ArrayWriter(output.frames, (*corpus["size"], 3), "uint8") as writer:

@@ -15,7 +15,9 @@ from vidmem.logs import start_logging
 
 def plot_motion_panel(inputs, models: dict, corpora: dict, motion: dict, destination: str) -> None:
     frames = Frames.listed(inputs.frames, corpora)
-    flows = {Path(path).parent.name: listed_features(path, "motion") for path in inputs.flows}
+    pairs_of = load_pairs(models, inputs.scores, frames, "ofs_k", 3)
+    shown = {clip_id for pairs in pairs_of.values() for pair in pairs for clip_id in (pair.training, pair.generated)}
+    flows = {Path(path).parent.name: listed_features(path, "motion", shown) for path in inputs.flows}
 
     def window(name: str, clip_id: str, first: int) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         pictures = frames.of(name, clip_id)
@@ -28,7 +30,7 @@ def plot_motion_panel(inputs, models: dict, corpora: dict, motion: dict, destina
         ]
 
     rows = []
-    for model, pairs in load_pairs(models, inputs.scores, frames, "ofs_k", 3).items():
+    for model, pairs in pairs_of.items():
         for pair in pairs:
             training = window(f"corpus-{models[model]['corpus']}", pair.training, pair.training_frame)
             generated = window(f"generated-{model}", pair.generated, pair.generated_frame)

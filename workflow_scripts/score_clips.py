@@ -22,9 +22,9 @@ def score_clips(inputs, corpus: str, content: dict, motion: dict, destination: P
     prompts = dict(zip(clips["clip_id"], clips["prompt_id"]))
     tables = [scores.top_scores(load_tables(matches), prompts, thresholds) for matches in (inputs.content, inputs.motion)]
     if (clips["target"] != "").any():
-        own, theirs = (
-            [listed_features(inputs[f"{role}_{kind}"], kind) for kind in ("content", "motion")] for role in ("own", "corpus")
-        )
+        targets = set(clips["target"])
+        own = [listed_features(inputs[f"own_{kind}"], kind) for kind in ("content", "motion")]
+        theirs = [listed_features(inputs[f"corpus_{kind}"], kind, targets) for kind in ("content", "motion")]
         tables.append(scores.own_scores(clips, own, theirs, motion, thresholds))
     result = pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
     LOGGER.info("%d scores of %d clips", len(result), len(clips))

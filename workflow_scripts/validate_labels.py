@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from vidmem.features import listed_features
+from vidmem.features import listed_clips, listed_features
 from vidmem.labels import label_scores, name_by_set, read_labels
 from vidmem.logs import LOGGER, start_logging
 from vidmem.matching import filter_of
@@ -14,9 +14,14 @@ def validate(inputs, sets: dict, content: dict, motion: dict, interval: dict, se
     if not inputs.labels:
         save_exhibit(table, pd.DataFrame(columns=VALIDATION_COLUMNS))
         return
-    features = {kind: [listed_features(path, kind) for path in inputs[kind]] for kind in ("content", "motion")}
-    labels = read_labels(str(inputs.labels), {name: own.clips for name, own in zip(sets, features["content"], strict=True)})
-    descriptors, flows = ([name_by_set(*pair) for pair in zip(features[kind], sets)] for kind in ("content", "motion"))
+    clips = [listed_clips(path, ["clip_id", "status", "reason"]) for path in inputs["content"]]
+    labels = read_labels(str(inputs.labels), dict(zip(sets, clips, strict=True)))
+    named = {name.partition("/")[::2] for side in ("first", "second") for name in labels[side]}
+    chosen = {name: {clip_id for own, clip_id in named if own == name} for name in sets}
+    descriptors, flows = (
+        [name_by_set(listed_features(path, kind, chosen[name]), name) for path, name in zip(inputs[kind], sets, strict=True)]
+        for kind in ("content", "motion")
+    )
     scores = label_scores(labels, descriptors, flows, filter_of(motion), motion["k"])
     corpora = sorted(set(sets.values()))
     calibrated = zip(corpora, load_thresholds(inputs.thresholds, len(corpora)), strict=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from vidmem.features import listed_features, usable
+from vidmem.features import listed_clips, listed_features, usable
 from vidmem.logs import LOGGER, start_logging
 from vidmem.matching import filter_of
 from vidmem.seeding import random_stream
@@ -15,11 +15,13 @@ CLIPS = 200  # corpus clips that form unrelated pairs; a seeded sample of larger
 
 
 def validate(inputs, motion: dict, moving: float, seed: int, destination: Path) -> None:
-    descriptors = [listed_features(path, "content") for path in (inputs.corpus_content, inputs.controls_content)]
-    flows = [listed_features(path, "motion") for path in (inputs.corpus_motion, inputs.controls_motion)]
-    corpus = sorted(usable(descriptors[0].clips)["clip_id"])
+    corpus = sorted(usable(listed_clips(inputs.corpus_content, ["clip_id", "status"]))["clip_id"])
     order = random_stream("validation", seed).permutation(len(corpus))[:CLIPS]
     corpus = sorted(corpus[place] for place in order)
+    controls = listed_features(inputs.controls_content, "content")
+    chosen = {*corpus, *controls.clips["origin"], *controls.clips["picture"]}
+    descriptors = [listed_features(inputs.corpus_content, "content", chosen), controls]
+    flows = [listed_features(inputs.corpus_motion, "motion", chosen), listed_features(inputs.controls_motion, "motion")]
     magnitude = flows[0].rows.groupby("clip_id")["magnitude"].mean()
     movers = [clip_id for clip_id in corpus if magnitude.get(clip_id, 0.0) >= moving and clip_id in flows[0].spans]
     pairs = known_pairs(descriptors[1].clips, corpus, movers, seed)

@@ -9,7 +9,16 @@ import yaml
 from scipy.stats import binom, norm
 
 from vidmem import statistics
-from vidmem.calibration import FLOOR, METRICS, Footage, calibration_scores, choose_thresholds, negatives_of, right_answers
+from vidmem.calibration import (
+    FLOOR,
+    METRICS,
+    Footage,
+    References,
+    calibration_scores,
+    choose_thresholds,
+    negatives_of,
+    right_answers,
+)
 from vidmem.calibration_figures import calibration_figure, normalisation_figure
 from vidmem.calibration_table import calibration_table, state_share
 from vidmem.clip_table import clip_row, clip_table
@@ -20,7 +29,8 @@ from vidmem.features import load_features
 from vidmem.figures import save_figure
 from vidmem.labels import label_scores, name_by_set, read_labels
 from vidmem.matching import filter_of
-from vidmem.store import save_array, save_table, shard_of
+from vidmem.references import ReferenceShards
+from vidmem.store import load_tables, save_array, save_table, shard_of
 from vidmem.tables import VALIDATION_COLUMNS, label_table
 from vidmem.thresholds import thresholds_of
 
@@ -185,7 +195,7 @@ def unit(vectors):
     return (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float16)
 
 
-def footage(folder, name, clips, shards=1):
+def feature_files(folder, name, clips, shards=1):
     """Feature files of a set: clips are dictionaries of columns with vectors [T, 8] and flows [P, 2, 4, 4]."""
     paths = {part: [] for part in ("clips", "descriptors", "rows", "flows", "pairs")}
     for shard in range(shards):
@@ -208,10 +218,12 @@ def footage(folder, name, clips, shards=1):
         save_table(files["pairs"], pd.DataFrame(measured, columns=columns))
         for part in paths:
             paths[part].append(files[part])
-    return Footage(
-        load_features(paths["clips"], paths["descriptors"], paths["rows"]),
-        load_features(paths["clips"], paths["flows"], paths["pairs"]),
-    )
+    return paths["clips"], (paths["descriptors"], paths["rows"]), (paths["flows"], paths["pairs"])
+
+
+def footage(folder, name, clips, shards=1):
+    tables, *kinds = feature_files(folder, name, clips, shards)
+    return Footage(*(load_features(tables, *files) for files in kinds))
 
 
 def small_corpus(seed=0):
@@ -248,7 +260,9 @@ def small_corpus(seed=0):
 
 def scored(folder, clips, controls, shards=1, **settings):
     folder.mkdir(exist_ok=True)
-    sets = [footage(folder, name, part, shards) for name, part in (("corpus", clips), ("controls", controls))]
+    tables, *kinds = feature_files(folder, "corpus", clips, shards)
+    corpus = References(*(ReferenceShards(tables, *files) for files in kinds))
+    sets = load_tables(tables), corpus, footage(folder, "controls", controls, shards)
     return calibration_scores(*sets, SETTINGS | settings, {"block": 7}, MOTION, 0)
 
 
@@ -350,6 +364,22 @@ def test_scores_do_not_depend_on_shards_or_order(small, tmp_path):
     pd.testing.assert_frame_equal(first, second, atol=1e-6)
 
 
+def test_features_are_held_of_what_is_looked_up_alone(tmp_path, monkeypatch):
+    """Held-out clips, sampled negatives and clips that controls were made of; the other references come a shard at a time."""
+    clips, controls = small_corpus()
+    held, opened = [], ReferenceShards.features_of
+    monkeypatch.setattr(ReferenceShards, "features_of", lambda self, names: held.append(opened(self, names)) or held[-1])
+    scores = scored(tmp_path, clips, controls, shards=3, negatives=2)
+    made_of = {control[part] for control in controls for part in ("origin", "picture")}
+    negatives = set(scores.loc[scores["kind"] == "leave-one-out", "clip_id"])
+    assert len(negatives) == 2
+    for features in held:
+        names = set(features.rows["clip_id"])
+        assert names <= made_of | negatives | {clip["clip_id"] for clip in clips if clip["split"] == "heldout"}
+        assert names < {clip["clip_id"] for clip in clips}
+    assert len(held) == 2
+
+
 def test_without_held_out_clips_nothing_is_normalised(tmp_path):
     clips, controls = small_corpus()
     scores = scored(tmp_path, [clip for clip in clips if clip["split"] != "heldout"], controls)
@@ -444,6 +474,15 @@ def test_the_figures_show_one_or_no_supported_threshold(small, tmp_path):
         assert len(other.axes) == 4
     save_figure(figure, tmp_path / "curve.png")
     assert (tmp_path / "curve.png").stat().st_size > 1000
+
+
+def test_clips_that_were_recovered_can_be_labelled(labelled, tmp_path):
+    _, tables = labelled
+    path = tmp_path / "labels.csv"
+    path.write_text("first,second,label\np-1,clip-01,1\n")
+    own = tables["generated-model"]
+    own.loc[own["clip_id"] == "p-1", "status"] = "recovered"
+    assert read_labels(path, tables)["first"].tolist() == ["generated-model/p-1"] * 2
 
 
 @pytest.fixture

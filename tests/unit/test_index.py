@@ -40,7 +40,7 @@ from vidmem.faiss_index import (
     train_index,
     vector_ids,
 )
-from vidmem.features import load_features, load_queries, query_clips
+from vidmem.features import load_chosen, load_features, load_queries, mean_magnitudes, query_clips
 from vidmem.motion import ofs_k, pool_flows
 from vidmem.references import (
     Candidates,
@@ -52,6 +52,7 @@ from vidmem.references import (
     scan,
 )
 from vidmem.search import TopK
+from vidmem.shards import save_shards
 from vidmem.store import save_array, save_table, shard_of
 
 MOTION = {
@@ -475,6 +476,36 @@ def test_chosen_queries_are_mapped_and_keep_their_rows(stream, tmp_path):
     for order in (names, names[::-1]):
         pd.testing.assert_frame_equal(some.table_of(order).reset_index(drop=True), whole.table_of(order).reset_index(drop=True))
         assert np.array_equal(some.select(order)[0], whole.select(order)[0])
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_some_clips_are_opened_by_their_ids(stream, tmp_path, shards):
+    """Members or not, known or not; shards without any stay closed, and may even be damaged."""
+    clips = flows(stream)
+    files = corpus(tmp_path, clips, shards, "flows")
+    whole, names = load_features(*files), sorted(clips)[1:9:4]
+    for number in set(range(shards)) - {shard_of(name, shards) for name in names}:
+        Path(files[1][number]).write_bytes(b"")
+    some = load_chosen(*files, {*names, "of another corpus"})
+    assert sorted(some.spans) == sorted(some.clips["clip_id"]) == names
+    assert set(some.rows["clip_id"]) == set(names)
+    assert all(isinstance(array, np.memmap) for array in some.arrays)
+    for name in names:
+        assert np.array_equal(some.of(name), whole.of(name))
+    assert load_chosen(*files, set()).select(names)[0].shape == (0, 2, 8, 8)
+
+
+@pytest.mark.parametrize("shards", [1, 4])
+def test_mean_magnitudes_are_those_of_all_rows_at_once(stream, tmp_path, shards):
+    files = corpus(tmp_path, flows(stream), shards, "flows")
+    for path in files[2]:
+        save_table(path, (table := pd.read_parquet(path)).assign(magnitude=stream.random(len(table))))
+    save_shards(tmp_path / "shards.json", dict(zip(("clips", "flows", "pairs"), [list(map(str, part)) for part in files])))
+    rows = load_features(*files).rows
+    found = mean_magnitudes(tmp_path / "shards.json")
+    assert len(found) == rows["clip_id"].nunique() > 10
+    for name, mean in found.items():
+        assert mean == pytest.approx(rows.loc[rows["clip_id"] == name, "magnitude"].sum() / (rows["clip_id"] == name).sum())
 
 
 @pytest.mark.parametrize("shards", [1, 4, 40])

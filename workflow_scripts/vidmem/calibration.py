@@ -5,16 +5,16 @@ A score of the audit is a maximum over all references, so that a threshold is ch
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from . import matching
-from .features import ClipFeatures, query_clips, reference_clips, usable
+from .features import ClipFeatures, query_clips, usable
 from .items import video_of
-from .references import OpenReferences
+from .references import OpenReferences, ReferenceShards
 from .scores import UNDEFINED
 from .seeding import seed_of
 from .statistics import negatives_needed, threshold_at
@@ -32,42 +32,55 @@ QUERY_CLIPS = 256  # bounds the memory of a block of queries
 
 
 class Footage(NamedTuple):
-    """Descriptors and flows of one set of clips."""
+    """Descriptors and flows of some clips, their rows in memory."""
 
     descriptors: ClipFeatures
     flows: ClipFeatures
 
+    def references(self, theirs: Sequence[str]) -> References:
+        """Some of the clips as what others are looked up in."""
+        return References(OpenReferences(self.descriptors, theirs), OpenReferences(self.flows, theirs))
+
+
+class References(NamedTuple):
+    """Descriptors and flows of the references of a corpus, a shard in memory at a time."""
+
+    descriptors: ReferenceShards
+    flows: ReferenceShards
+
+    def features_of(self, clip_ids: Collection[str]) -> Footage:
+        """Features of some clips of the corpus, held-out ones too."""
+        return Footage(self.descriptors.features_of(clip_ids), self.flows.features_of(clip_ids))
+
 
 def nearest(
-    queries: Footage, names: Sequence[str], corpus: Footage, theirs: Sequence[str], search: dict, motion: dict
+    queries: Footage, names: Sequence[str], references: References, search: dict, motion: dict
 ) -> dict[str, pd.DataFrame]:
     """Best references of some clips by every metric, as the audit searches them.
 
     Args:
         queries: the set of the clips `names`.
-        corpus: the set of the references `theirs`.
         search: block; motion: k, cosine, pairing, filter.
 
     Returns:
         metric -> table of matches.
     """
-    frames, vectors = queries.descriptors, corpus.descriptors
-    references, preset = OpenReferences(vectors, theirs), vectors.provenance
-    found = matching.nearest_clips(frames, names, references, DEPTH, search["block"])
+    frames, vectors = queries.descriptors, references.descriptors
+    found = matching.nearest_clips(frames, names, vectors, DEPTH, search["block"])
     return {
-        "gsscd": matching.content_matches(frames, names, references, found, DEPTH, "exact", preset),
-        "vsscd": matching.aligned_matches(frames, names, references, DEPTH, preset),
-        "ofs_k": _nearest_motion(queries.flows, names, corpus.flows, theirs, motion),
+        "gsscd": matching.content_matches(frames, names, vectors, found, DEPTH, "exact", frames.provenance),
+        "vsscd": matching.aligned_matches(frames, names, vectors, DEPTH, frames.provenance),
+        "ofs_k": _nearest_motion(queries.flows, names, references.flows, motion),
     }
 
 
-def _nearest_motion(queries: ClipFeatures, names, corpus: ClipFeatures, theirs, motion: dict) -> pd.DataFrame:
-    tables, sides, references = [], motion["filter"]["sides"], OpenReferences(corpus, theirs)
+def _nearest_motion(queries: ClipFeatures, names, references: ReferenceShards, motion: dict) -> pd.DataFrame:
+    tables, sides = [], motion["filter"]["sides"]
     for first in range(0, len(names), QUERY_CLIPS):
         block = matching.block_of(queries, names[first : first + QUERY_CLIPS], motion)
         found = matching.nearest_motion(block, references, motion, [sides], DEPTH)[0]
         matches = matching.rescored_motion(block, references, found, motion, sides, DEPTH)
-        tables.append(matching.motion_matches(block, matches, "motion", "exact", corpus.provenance))
+        tables.append(matching.motion_matches(block, matches, "motion", "exact", queries.provenance))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=matching.COLUMNS)
 
 
@@ -81,10 +94,11 @@ def same_scene(
         duplicate: mean similarity of frames at equal times from which two clips are near-duplicates.
         references: among which there may be further windows of the clips' videos.
     """
-    windows: dict[str, set[str]] = {}
+    windows: dict[str, set[str]] = {video_of(name): set() for name in names}
     for reference in references:
-        windows.setdefault(video_of(reference), set()).add(reference)
-    scenes = {name: {name} | windows.get(video_of(name), set()) for name in names}
+        if (video := video_of(reference)) in windows:
+            windows[video].add(reference)
+    scenes = {name: {name} | windows[video_of(name)] for name in names}
     for query, reference in matches.loc[matches["score"] >= duplicate, ["query", "reference"]].itertuples(index=False):
         scenes[query].add(reference)
     return scenes
@@ -205,52 +219,48 @@ def normalise(scores: pd.DataFrame, level: pd.Series, beta: float) -> pd.DataFra
 
 
 def calibration_scores(
-    corpus: Footage, controls: Footage, calibration: dict, search: dict, motion: dict, seed: int
+    clips: pd.DataFrame, corpus: References, controls: Footage, calibration: dict, search: dict, motion: dict, seed: int
 ) -> pd.DataFrame:
     """Scores of the negatives and the positives of one corpus, raw and normalised.
 
     Args:
-        corpus, controls: features of the corpus and of its controls.
+        clips: of the corpus: clip_id, set, source, split, status.
+        corpus: its features, of which those of clips that are looked up are held in memory; controls: features of its controls.
         calibration, search, motion: of the configuration.
 
     Returns:
         COLUMNS; kind is 'held-out', 'leave-one-out' or 'positive'. The clips of the background are in no kind.
     """
-    clips = usable(corpus.descriptors.clips).set_index("clip_id")
-    references = reference_clips(corpus.descriptors)
-    held = sorted(set(query_clips(corpus.descriptors.clips)) & set(corpus.descriptors.spans))
-    among = matching.aligned_matches(corpus.descriptors, held, OpenReferences(corpus.descriptors, held), DEPTH, "")
-    held_scenes = scene_names(same_scene(among, held, calibration["duplicate"]))
-    background = choose_background(held_scenes, calibration["background"], seed)
-    asked = {
-        "held-out": sorted(set(held) - set(background)),
-        "leave-one-out": choose_negatives(references, calibration["negatives"], seed),
-    }
+    source = usable(clips).set_index("clip_id")["source"]
+    references = sorted(name for shard in range(len(corpus.descriptors)) for name in corpus.descriptors.names(shard))
+    negatives = choose_negatives(references, calibration["negatives"], seed)
     plan = usable(controls.descriptors.clips)
     targets = (set(plan["origin"]) | set(plan["picture"])) & set(references)
+    known = corpus.features_of({*query_clips(clips), *negatives, *targets})
+    held = sorted(set(query_clips(clips)) & set(known.descriptors.spans))
+    among = matching.aligned_matches(known.descriptors, held, OpenReferences(known.descriptors, held), DEPTH, "")
+    held_scenes = scene_names(same_scene(among, held, calibration["duplicate"]))
+    background = choose_background(held_scenes, calibration["background"], seed)
+    asked = {"held-out": sorted(set(held) - set(background)), "leave-one-out": negatives}
     looked_up = sorted({*asked["held-out"], *asked["leave-one-out"], *targets})
-    found = nearest(corpus, looked_up, corpus, references, search, motion)
+    found = nearest(known, looked_up, corpus, search, motion)
     scenes = same_scene(found["vsscd"], looked_up, calibration["duplicate"], references)
     named = held_scenes | scene_names({name: scenes[name] for name in looked_up if name not in held_scenes})
-    copies = nearest(controls, sorted(plan["clip_id"]), corpus, references, search, motion)
-    levels = _background_levels(corpus, controls, looked_up, plan, background, calibration["top"], search, motion)
+    copies = nearest(controls, sorted(plan["clip_id"]), corpus, search, motion)
+    ours = nearest(known, looked_up, known.references(background), search, motion)
+    theirs = nearest(controls, sorted(plan["clip_id"]), known.references(background), search, motion)
     tables = []
     for metric in METRICS:
-        known = {name: scenes[name] for name in targets}
+        copied = {name: scenes[name] for name in targets}
         parts = [best_elsewhere(found[metric][found[metric]["query"].isin(names)], names, scenes).assign(kind=kind, control="")
                  for kind, names in asked.items()]  # fmt: skip
-        parts += [right_answers(copies[metric], known_answers(plan, metric, known), known).assign(kind="positive")]
+        parts += [right_answers(copies[metric], known_answers(plan, metric, copied), copied).assign(kind="positive")]
         rows = pd.concat([part.assign(target=part.get("target", part["clip_id"])) for part in parts], ignore_index=True)
-        rows = rows.assign(source=rows["target"].map(clips["source"]), cluster=rows["target"].map(named), metric=metric)
-        preset = (corpus.flows if metric == "ofs_k" else corpus.descriptors).provenance
-        tables.append(normalise(rows.assign(preset=preset), levels[metric], calibration["beta"]))
+        rows = rows.assign(source=rows["target"].map(source), cluster=rows["target"].map(named), metric=metric)
+        preset = (known.flows if metric == "ofs_k" else known.descriptors).provenance
+        level = pd.concat([background_level(side[metric], calibration["top"]) for side in (ours, theirs)])
+        tables.append(normalise(rows.assign(preset=preset), level, calibration["beta"]))
     return pd.concat(tables, ignore_index=True)[COLUMNS].astype({"value": float, "left_out": int})
-
-
-def _background_levels(corpus, controls, names, plan, background, top: int, search: dict, motion: dict) -> dict[str, pd.Series]:
-    ours = nearest(corpus, names, corpus, background, search, motion)
-    theirs = nearest(controls, sorted(plan["clip_id"]), corpus, background, search, motion)
-    return {metric: pd.concat([background_level(side[metric], top) for side in (ours, theirs)]) for metric in METRICS}
 
 
 def choose_thresholds(scores: pd.DataFrame, rate: float) -> dict[str, dict]:

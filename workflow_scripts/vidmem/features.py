@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,19 +79,28 @@ def load_features(clips: Sequence, arrays: Sequence, rows: Sequence) -> ClipFeat
     return joined([open_features(*files) for files in zip(clips, arrays, rows, strict=True)])
 
 
-def listed_features(path: Path | str, kind: str) -> ClipFeatures:
-    """Open all shards of a list; see load_features.
+def listed_features(path: Path | str, kind: str, chosen: Collection[str] | None = None) -> ClipFeatures:
+    """Open the shards of a list; see load_features.
 
     Args:
         kind: 'content' or 'motion'.
+        chosen: clip ids whose rows alone are held in memory; None for all.
     """
-    files = load_shards(path)
-    return load_features(*(files[name] for name in LISTED[kind]))
+    listed = load_shards(path)
+    files = [listed[name] for name in LISTED[kind]]
+    return load_features(*files) if chosen is None else load_chosen(*files, chosen)
 
 
-def listed_clips(path: Path | str) -> pd.DataFrame:
-    """Clip table of all shards of a list."""
-    return load_tables(load_shards(path)["clips"])
+def listed_clips(path: Path | str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Clip table of all shards of a list, or some of its columns."""
+    return load_tables(load_shards(path)["clips"], columns)
+
+
+def mean_magnitudes(path: Path | str) -> pd.Series:
+    """Mean flow magnitude of every clip of a list with flows, by clip id: a row a clip, whatever the number of its frames."""
+    tables = (load_table(rows, ["clip_id", "magnitude"]) for rows in load_shards(path)["pairs"])
+    means = [table.groupby("clip_id")["magnitude"].mean() for table in tables]
+    return pd.concat([mean for mean in means if len(mean)] or means[:1])
 
 
 def open_features(clips: Path | str, array: Path | str, rows: Path | str) -> ClipFeatures:
@@ -124,10 +133,23 @@ def load_queries(clips: Sequence, arrays: Sequence, rows: Sequence, chosen: Coll
     Args:
         chosen: clip ids of which alone they are; None for all.
     """
+
+    def names_of(table: pd.DataFrame) -> list[str]:
+        return [name for name in query_clips(table) if chosen is None or name in chosen]
+
+    return _load_some(clips, arrays, rows, names_of)
+
+
+def load_chosen(clips: Sequence, arrays: Sequence, rows: Sequence, chosen: Collection[str]) -> ClipFeatures:
+    """Some clips of a set by their ids; see load_features. Shards without any stay closed."""
+    return _load_some(clips, arrays, rows, lambda table: [name for name in table["clip_id"] if name in chosen])
+
+
+def _load_some(clips, arrays, rows, names_of: Callable[[pd.DataFrame], list[str]]) -> ClipFeatures:
+    """The clips that are chosen from each shard's clip table."""
     parts = []
     for files in zip(clips, arrays, rows, strict=True):
-        names = [name for name in query_clips(load_table(files[0])) if chosen is None or name in chosen]
-        if names:
+        if names := names_of(load_table(files[0])):
             parts.append(open_features(*files).only(names))
     return joined(parts or [_no_features(clips[0], arrays[0], rows[0])])
 

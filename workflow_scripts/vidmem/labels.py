@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from .errors import VidmemError
+from .errors import USABLE, VidmemError
 from .features import ClipFeatures, check_same_preset, usable
 from .lists import read_list
 from .motion import NaturalMotionFilter
@@ -32,9 +32,10 @@ def read_labels(path: Path | str, clips: Mapping[str, pd.DataFrame]) -> pd.DataF
         VidmemError: with the line: another label or kind, a clip that no set or more than one has, that is not usable, that is
             compared with itself, or a pair that has a label already.
     """
-    names = _names(clips)
+    listed = list(read_list(path, ("first", "second", "label"), ("kind",)))
+    names = _names(clips, {row[side].strip() for _, row in listed for side in ("first", "second")})
     rows, seen = [], {}
-    for line, row in read_list(path, ("first", "second", "label"), ("kind",)):
+    for line, row in listed:
         where = f"{path}, line {line}"
         label, kind = row["label"].strip().lower(), row.get("kind", "").strip().lower()
         if label not in LABELS:
@@ -55,11 +56,12 @@ def read_labels(path: Path | str, clips: Mapping[str, pd.DataFrame]) -> pd.DataF
     return pd.DataFrame(rows, columns=["first", "second", "label", "kind", "line"])
 
 
-def _names(clips: Mapping[str, pd.DataFrame]) -> dict[str, list[tuple[str, str, str]]]:
-    """Ways to name a clip -> (set/id, status, reason) of those it fits."""
+def _names(clips: Mapping[str, pd.DataFrame], wanted: set[str]) -> dict[str, list[tuple[str, str, str]]]:
+    """Ways to name a clip -> (set/id, status, reason) of those it fits, for the clips that a list may mean by its words."""
     names: dict[str, list[tuple[str, str, str]]] = {}
     for name, table in clips.items():
-        for row in table.itertuples():
+        meant = wanted | {word.removeprefix(f"{name}/") for word in wanted}
+        for row in table[table["clip_id"].isin(meant)].itertuples():
             whole = f"{name}/{row.clip_id}"
             for way in (row.clip_id, whole):
                 names.setdefault(way, []).append((whole, row.status, row.reason))
@@ -73,7 +75,7 @@ def _clip_of(name: str, names: Mapping[str, list[tuple[str, str, str]]], where: 
     if len(found) > 1:
         raise VidmemError("a clip of one set", f"{name!r}, which {len(found)} sets have", where, f"write {found[0][0]}")
     whole, status, reason = found[0]
-    if status != "ok":
+    if status not in USABLE:
         raise VidmemError("a clip that could be used", f"{name!r}, which is {status}: {reason}", where)
     return whole
 

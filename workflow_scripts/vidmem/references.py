@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from .errors import VidmemError
-from .features import ClipFeatures, open_features, reference_clips, same_provenance
+from .features import ClipFeatures, load_chosen, open_features, reference_clips, same_provenance
 from .logs import LOGGER
 from .search import TopK
 from .shards import LISTED, load_shards
@@ -98,6 +98,10 @@ class ReferenceShards:
     def number_of(self, clip_id: str) -> int:
         """Shard of a clip."""
         return shard_of(clip_id, len(self))
+
+    def features_of(self, clip_ids: Collection[str]) -> ClipFeatures:
+        """Features of some clips, references or not: their rows in memory, their arrays mapped."""
+        return load_chosen(*(list(part) for part in zip(*self.files)), set(clip_ids))
 
     @property
     def provenance(self) -> str:

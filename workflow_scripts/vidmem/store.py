@@ -264,12 +264,12 @@ def load_table(path: Path | str, columns: Iterable[str] | None = None) -> pd.Dat
     return pd.read_parquet(io.BytesIO(content), columns=None if columns is None else list(columns))
 
 
-def load_tables(paths: Iterable[Path | str]) -> pd.DataFrame:
-    """Load shards of one table in the given order and put them under each other.
+def load_tables(paths: Iterable[Path | str], columns: Iterable[str] | None = None) -> pd.DataFrame:
+    """Load shards of one table, or some of its columns, in the given order and put them under each other.
 
     All-null columns of an empty shard take the type the other shards have.
     """
-    return stacked([load_table(path) for path in paths])
+    return stacked([load_table(path, columns) for path in paths])
 
 
 def stacked(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
