@@ -120,16 +120,14 @@ class Cluster:
         text = self.ask("squeue", "--noheader", "--all", "--array", "--states=all", "--Format", columns)
         return [dict(zip(COLUMNS, line.split("|"))) for line in text.splitlines()]
 
-    def kill_controller(self) -> None:
-        """Kill it when it has written its state down, which it does every five seconds at most.
+    def end_controller(self) -> None:
+        """The controller is gone, having written its state down.
 
-        What it has not written it forgets: it gives the number of a job that still runs to the next one, and the node that is
-        asked to start that one is drained for the rest of the session ("Duplicate jobid").
+        Killed, it forgets its last five seconds: it gives the number of a job that still runs to the next one, and the node that
+        is asked to start that one is drained for the rest of the session ("Duplicate jobid").
         """
-        state, now = self.folder / "state/job_state", time.time()
-        wait_for(lambda: state.exists() and state.stat().st_mtime > now, "the controller's state")
-        self.daemons["slurmctld"].kill()
-        self.daemons["slurmctld"].wait()
+        self.daemons["slurmctld"].terminate()
+        self.daemons["slurmctld"].wait(60)
 
     def restart_controller(self) -> None:
         self.start("slurmctld", "-D")

@@ -153,7 +153,7 @@ def test_a_dead_controller_ends_the_run_and_the_next_one_finishes(cluster, smoke
     before = exhibits(smoke[0], "smoke")
     run = Run(cluster, folder, target, *SMOKE, VIDMEM_CONTROLLER_PATIENCE_S="9")
     run.wait_for_job("score_clips")
-    cluster.kill_controller()
+    cluster.end_controller()
     try:
         assert run.wait(limit_s=180) == 1
     finally:
