@@ -123,8 +123,8 @@ class Cluster:
     def end_controller(self) -> None:
         """The controller is gone, having written its state down.
 
-        Killed, it forgets its last five seconds: it gives the number of a job that still runs to the next one, and the node that
-        is asked to start that one is drained for the rest of the session ("Duplicate jobid").
+        Killed, it forgets its last five seconds: it gives the number of a job that still runs to the next one, and the node
+        that is asked to start that one is drained for the rest of the session ("Duplicate jobid").
         """
         self.daemons["slurmctld"].terminate()
         self.daemons["slurmctld"].wait(60)
