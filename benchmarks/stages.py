@@ -2,9 +2,10 @@
 
     python benchmarks/stages.py [--clips 5000 20000 80000]
 
-Calibration, validation, scores against the own training clip, and the plan of the controls, each by the function its rule
-calls, in a process of its own that samples its anonymous memory (RssAnon: mapped files do not count). 200 held-out clips, 100
-controls and 100 generated clips whatever the size of the corpus: what grows is what the corpus costs.
+Calibration, validation and scores against the own training clip, each by the function its rule calls, and what make_controls
+does before it draws (plan_controls), in a process of its own that samples its anonymous memory (RssAnon: mapped files do not
+count). 200 held-out clips, 100 controls and 100 generated clips whatever the size of the corpus: what grows is what the
+corpus costs.
 """
 
 from __future__ import annotations

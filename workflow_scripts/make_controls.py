@@ -1,5 +1,7 @@
 """Make one shard of the controls of a corpus; every control names the clip it was made from."""
 
+import numpy as np
+
 from vidmem.clip_frames import Frames
 from vidmem.clip_table import clip_row, clip_table
 from vidmem.control_plan import plan_controls, render_control
@@ -12,7 +14,7 @@ from vidmem.store import ArrayWriter, save_table, shard_of
 def make_controls(inputs, corpus: dict, name: str, controls: dict, seed: int, shard: int, shards: int, output) -> None:
     clips = listed_clips(inputs.motion, ["clip_id", "status", "count", "fps", "information"])
     plan = plan_controls(usable(clips), mean_magnitudes(inputs.motion), controls, controls["moving"], seed)
-    plan = plan[[shard_of(clip_id, shards) == shard for clip_id in plan["clip_id"]]]
+    plan = plan[np.array([shard_of(clip_id, shards) == shard for clip_id in plan["clip_id"]], dtype=bool)]
     flows = listed_features(inputs.motion, "motion", set(plan["origin"]))
     frames = Frames.listed([inputs.frames], {name: corpus})
     frames.read(f"corpus-{name}", plan["picture"])

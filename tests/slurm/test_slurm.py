@@ -178,7 +178,7 @@ def test_a_job_that_is_held_is_named(cluster, smoke, tmp_path):
         (job,) = run.jobs()
         cluster.ask("scontrol", "hold", job["id"])
         wait_for(lambda: "will not start it by itself: JobHeldAdmin" in run.text(), "a word on the job", 60)
-        assert f"scontrol release {job['id']}" in run.text()
+        assert f"scontrol release '{job['id']}'" in run.text()
     finally:
         cluster.ask("scontrol", "update", "NodeName=n1", "State=RESUME")
     cluster.ask("scontrol", "release", job["id"])

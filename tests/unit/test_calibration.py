@@ -1,5 +1,6 @@
 """Thresholds for a stated false-positive rate, their intervals, score normalisation and human labels."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import yaml
 from scipy.stats import binom, norm
 
+from vidmem import features as features_module
 from vidmem import statistics
 from vidmem.calibration import (
     FLOOR,
@@ -369,15 +371,27 @@ def test_features_are_held_of_what_is_looked_up_alone(tmp_path, monkeypatch):
     clips, controls = small_corpus()
     held, opened = [], ReferenceShards.features_of
     monkeypatch.setattr(ReferenceShards, "features_of", lambda self, names: held.append(opened(self, names)) or held[-1])
+    together, joined = [], features_module.joined
+    monkeypatch.setattr(features_module, "joined", lambda parts: together.append(joined(parts)) or together[-1])
     scores = scored(tmp_path, clips, controls, shards=3, negatives=2)
     made_of = {control[part] for control in controls for part in ("origin", "picture")}
     negatives = set(scores.loc[scores["kind"] == "leave-one-out", "clip_id"])
     assert len(negatives) == 2
-    for features in held:
-        names = set(features.rows["clip_id"])
+    for features in (*held, *together):
+        names = set(features.rows["clip_id"]) & {clip["clip_id"] for clip in clips}
         assert names <= made_of | negatives | {clip["clip_id"] for clip in clips if clip["split"] == "heldout"}
         assert names < {clip["clip_id"] for clip in clips}
-    assert len(held) == 2
+    assert (len(held), len(together)) == (2, 4)  # and the controls, whole
+
+
+def test_the_preset_is_stated_wherever_the_looked_up_clips_lie(tmp_path):
+    """Of thirty shards most have no clip that is looked up."""
+    clips, controls = small_corpus()
+    members = [clip for clip in clips if clip["split"] != "heldout"]
+    scores = scored(tmp_path, members, controls, shards=30, negatives=1)
+    assert dict(scores.groupby("metric")["preset"].unique().map(list)) == {
+        "gsscd": ["preset 1"], "vsscd": ["preset 1"], "ofs_k": ["estimator"],
+    }  # fmt: skip
 
 
 def test_without_held_out_clips_nothing_is_normalised(tmp_path):
@@ -474,6 +488,25 @@ def test_the_figures_show_one_or_no_supported_threshold(small, tmp_path):
         assert len(other.axes) == 4
     save_figure(figure, tmp_path / "curve.png")
     assert (tmp_path / "curve.png").stat().st_size > 1000
+
+
+def test_labelled_clips_of_two_presets_do_not_compare(labelled, tmp_path):
+    """Whichever sets they are of: the first has none."""
+    found, _ = labelled
+    own = found["generated-model"]
+    other = replace(own.descriptors, provenance="another 2")
+    first = replace(found["corpus-small"].descriptors.only([]), provenance="")
+    labels = pd.DataFrame([("b/p-1", "c/p-2", True, "content", 2)], columns=["first", "second", "label", "kind", "line"])
+    named = [name_by_set(part, name) for name, part in zip("abc", (first, own.descriptors, other))]
+    with pytest.raises(VidmemError, match="one preset"):
+        label_scores(labels, named, [], filter_of(MOTION), MOTION["k"])
+
+
+def test_rows_of_some_clips_are_found_by_set(labelled):
+    own = labelled[0]["generated-model"].flows
+    named = name_by_set(own.only(["p-2"]), "generated-model")
+    expected = own.table_of(["p-2"]).assign(clip_id="generated-model/p-2").reset_index(drop=True)
+    pd.testing.assert_frame_equal(named.table_of(["generated-model/p-2"]).reset_index(drop=True), expected)
 
 
 def test_clips_that_were_recovered_can_be_labelled(labelled, tmp_path):

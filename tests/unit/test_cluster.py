@@ -87,12 +87,19 @@ def test_held_jobs_are_those_of_a_workflow_that_wait_for_somebody(scontrol):
     scontrol.write_text("\n".join(lines))
     held = held_jobs()
     assert held.keys() == {"7", "8_[2]"}
-    for words in ("rule_score_clips_wildcards_tiny", "launch failed requeued held", "scontrol release 7", "scancel 7"):
+    for words in ("rule_score_clips_wildcards_tiny", "launch failed requeued held", "scontrol release '7'", "scancel '7'"):
         assert words in held["7"]
 
 
+def test_what_others_wrote_into_their_jobs_ends_no_watch(scontrol):
+    scontrol.write_bytes(b"6|Resources|f\374r mich\n7|JobHeldUser|rule_score_clips\n")
+    assert held_jobs().keys() == {"7"}
+
+
 def test_a_held_job_is_named_once(monkeypatch):
-    answers, held = iter(["", "", "", "DOWN"]), iter([{}, {"7": "held"}, {"7": "held", "8": "too"}])
+    """An array of which some tasks are held by now is the same array."""
+    answers = iter(["", "", "", "", "DOWN"])
+    held = iter([{}, {"7": "held"}, {"7": "held", "8_[1-3]": "too"}, {"7": "held", "8_[2-3]": "fewer"}])
     monkeypatch.setattr("vidmem.controller.ping_controller", lambda: next(answers))
     monkeypatch.setattr("vidmem.controller.held_jobs", lambda: next(held))
     monkeypatch.setattr("vidmem.controller.time.sleep", lambda seconds: None)

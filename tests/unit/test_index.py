@@ -5,11 +5,14 @@ from __future__ import annotations
 import itertools
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from make_controls import make_controls
+from vidmem import features as features_module
 from vidmem import matching
 from vidmem.approximate import (
     best_clips,
@@ -53,7 +56,7 @@ from vidmem.references import (
 )
 from vidmem.search import TopK
 from vidmem.shards import save_shards
-from vidmem.store import save_array, save_table, shard_of
+from vidmem.store import load_array, load_table, save_array, save_table, shard_of
 
 MOTION = {
     "k": 3,
@@ -506,6 +509,42 @@ def test_mean_magnitudes_are_those_of_all_rows_at_once(stream, tmp_path, shards)
     assert len(found) == rows["clip_id"].nunique() > 10
     for name, mean in found.items():
         assert mean == pytest.approx(rows.loc[rows["clip_id"] == name, "magnitude"].sum() / (rows["clip_id"] == name).sum())
+
+
+def test_a_corpus_that_no_control_can_be_made_of_has_none(stream, tmp_path):
+    """Nothing in it moves, and no picture has texture."""
+    folder = tmp_path / "corpus-x"
+    folder.mkdir()
+    clips, _, rows = files = corpus(folder, flows(stream), 1, "flows")
+    save_table(rows[0], pd.read_parquet(rows[0]).assign(magnitude=0.0))
+    save_table(clips[0], pd.read_parquet(clips[0]).assign(information=0.0))
+    lists = SimpleNamespace(motion=folder / "motion.json", frames=folder / "frames.json")
+    save_shards(lists.motion, dict(zip(("clips", "flows", "pairs"), [list(map(str, part)) for part in files])))
+    save_shards(lists.frames, {"clips": [str(clips[0])], "frames": []})
+    made = SimpleNamespace(frames=tmp_path / "made.npy", clips=tmp_path / "made.parquet")
+    footage = {"keep_frames": False, "size": [8, 8], "frames": 6, "sources": []}
+    numbers = {"clips": 3, "twins": 3, "camera": 3, "moving": 0.5}
+    make_controls(lists, footage, "x", numbers, 0, 0, 1, made)
+    assert len(load_table(made.clips)) == 0
+    assert load_array(made.frames).shape == (0, 8, 8, 3)
+
+
+def test_magnitudes_of_two_estimators_are_refused(stream, tmp_path):
+    files = corpus(tmp_path, flows(stream), 3, "flows")
+    save_table(files[2][1], pd.read_parquet(files[2][1]).assign(computed_by="another"))
+    save_shards(tmp_path / "shards.json", dict(zip(("clips", "flows", "pairs"), [list(map(str, part)) for part in files])))
+    with pytest.raises(VidmemError, match="one preset"):
+        mean_magnitudes(tmp_path / "shards.json")
+
+
+def test_arrays_are_checked_once_by_a_job(footage, tmp_path, monkeypatch):
+    checked, load = [], features_module.load_array
+    noting = lambda path, verify: checked.append(verify) or load(path, verify=verify)  # noqa: E731
+    monkeypatch.setattr(features_module, "load_array", noting)
+    references = ReferenceShards(*corpus(tmp_path, footage[0], 3))
+    for number in (0, 1, 2, 0, 1, 2):
+        references.shard(number)
+    assert checked == [True] * 3 + [False] * 3
 
 
 @pytest.mark.parametrize("shards", [1, 4, 40])

@@ -80,19 +80,39 @@ def _frames_of(references: ReferenceShards, number: int, seed: int) -> tuple[np.
 def motion_sample(references: ReferenceShards, most: int, seed: int, motion: dict, grid: int) -> np.ndarray:
     """Windows of flow that an index is trained on: those of whole clips, drawn until there are enough, float32 [n, d].
 
-    The same in the same order in however many shards they are.
+    The same in the same order in however many shards they are. No more clips are held than windows are wanted.
     """
-    ranked = sorted((seed_of("index", seed, name), n, name) for n in range(len(references)) for name in references.names(n))
-    spans = {n: references.shard(n).spans for n in range(len(references))}
-    lengths = [max(0, spans[n][name][2] - spans[n][name][1] - motion["k"] + 1) for _, n, name in ranked]
+    numbers = range(len(references))
+    shards, first = shards_and_rows(sample_ids((_clips_of(references, n, seed, motion["k"]) for n in numbers), most))
+    windows = [np.zeros((0, 1), np.float32)] * len(shards)
+    lengths = np.zeros(len(shards), np.int64)
+    for number in np.unique(shards):
+        here = np.flatnonzero(shards == number)
+        lengths[here] = _windows_at(references, int(number), motion["k"])[first[here]]
     enough = int(np.searchsorted(np.cumsum(lengths), most)) + 1
-    drawn = sorted((n, place, name) for place, (_, n, name) in enumerate(ranked[:enough]))  # a shard is opened once
-    parts = {
-        place: [vectors for vectors, _ in motion_vectors(references.shard(number), [name], number, motion, grid)]
-        for number, place, name in drawn
-    }
-    windows = [vectors for place in sorted(parts) for vectors in parts[place]]
-    return np.concatenate(windows)[:most] if windows else np.zeros((0, 1), np.float32)
+    for number in np.unique(shards[:enough]):
+        features, owners = references.shard(int(number)), references.owners(int(number))
+        for place in np.flatnonzero(shards[:enough] == number):
+            name = [owners[first[place]]]
+            windows[place] = np.concatenate([part for part, _ in motion_vectors(features, name, int(number), motion, grid)])
+    return np.concatenate(windows[:enough])[:most].copy() if len(shards) else np.zeros((0, 1), np.float32)
+
+
+def _clips_of(references: ReferenceShards, number: int, seed: int, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """What the references of a shard with a window are, and the vector_ids of their first frame pairs."""
+    spans = references.shard(number).spans
+    long = [(name, spans[name][1]) for name in references.names(number) if spans[name][2] - spans[name][1] >= k]
+    seeds = np.array([seed_of("index", seed, name) for name, _ in long], np.uint64)
+    return seeds, vector_ids(number, np.array([first for _, first in long], np.int64))
+
+
+def _windows_at(references: ReferenceShards, number: int, k: int) -> np.ndarray:
+    """Windows of the clip that begins at a row of a shard, int64 [rows]; 0 where none begins."""
+    features = references.shard(number)
+    counts = np.zeros(len(features.rows), np.int64)
+    for _, first, last in features.spans.values():
+        counts[first] = max(0, last - first - k + 1)
+    return counts
 
 
 def content_candidates(

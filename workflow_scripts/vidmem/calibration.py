@@ -14,7 +14,8 @@ import pandas as pd
 from . import matching
 from .features import ClipFeatures, query_clips, usable
 from .items import video_of
-from .references import OpenReferences, ReferenceShards
+from .motion_search import search_motion
+from .references import Candidates, OpenReferences, ReferenceShards, no_candidates, scan
 from .scores import UNDEFINED
 from .seeding import seed_of
 from .statistics import negatives_needed, threshold_at
@@ -68,20 +69,31 @@ def nearest(
     frames, vectors = queries.descriptors, references.descriptors
     found = matching.nearest_clips(frames, names, vectors, DEPTH, search["block"])
     return {
-        "gsscd": matching.content_matches(frames, names, vectors, found, DEPTH, "exact", frames.provenance),
-        "vsscd": matching.aligned_matches(frames, names, vectors, DEPTH, frames.provenance),
+        "gsscd": matching.content_matches(frames, names, vectors, found, DEPTH, "exact", vectors.provenance),
+        "vsscd": matching.aligned_matches(frames, names, vectors, DEPTH, vectors.provenance),
         "ofs_k": _nearest_motion(queries.flows, names, references.flows, motion),
     }
 
 
 def _nearest_motion(queries: ClipFeatures, names, references: ReferenceShards, motion: dict) -> pd.DataFrame:
-    tables, sides = [], motion["filter"]["sides"]
-    for first in range(0, len(names), QUERY_CLIPS):
-        block = matching.block_of(queries, names[first : first + QUERY_CLIPS], motion)
-        found = matching.nearest_motion(block, references, motion, [sides], DEPTH)[0]
-        matches = matching.rescored_motion(block, references, found, motion, sides, DEPTH)
-        tables.append(matching.motion_matches(block, matches, "motion", "exact", queries.provenance))
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=matching.COLUMNS)
+    """Every shard is opened once for all blocks of queries, and once more for the exact scores of their candidates."""
+    if not len(names):
+        return pd.DataFrame(columns=matching.COLUMNS)
+    sides, most = motion["filter"]["sides"], DEPTH + matching.SPARE
+    starts = range(0, len(names), QUERY_CLIPS)
+    blocks = [matching.block_of(queries, names[first : first + QUERY_CLIPS], motion) for first in starts]
+
+    def look(number: int) -> list[Candidates]:
+        theirs = references.shard(number), references.names(number)
+        streams = (matching.motion_blocks(*theirs, motion) for _ in blocks)
+        return [search_motion(block, stream, motion["k"], motion["pairing"], [sides], most)[0]
+                for block, stream in zip(blocks, streams)]  # fmt: skip
+
+    parts = scan(references, [no_candidates(len(block.clip_ids), most) for block in blocks], look)
+    whole = matching.block_of(queries, names, motion)
+    found = Candidates(*(np.concatenate(values) for values in zip(*parts)))
+    matches = matching.rescored_motion(whole, references, found, motion, sides, DEPTH)
+    return matching.motion_matches(whole, matches, "motion", "exact", references.provenance)
 
 
 def same_scene(
@@ -257,7 +269,7 @@ def calibration_scores(
         parts += [right_answers(copies[metric], known_answers(plan, metric, copied), copied).assign(kind="positive")]
         rows = pd.concat([part.assign(target=part.get("target", part["clip_id"])) for part in parts], ignore_index=True)
         rows = rows.assign(source=rows["target"].map(source), cluster=rows["target"].map(named), metric=metric)
-        preset = (known.flows if metric == "ofs_k" else known.descriptors).provenance
+        preset = (corpus.flows if metric == "ofs_k" else corpus.descriptors).provenance
         level = pd.concat([background_level(side[metric], calibration["top"]) for side in (ours, theirs)])
         tables.append(normalise(rows.assign(preset=preset), level, calibration["beta"]))
     return pd.concat(tables, ignore_index=True)[COLUMNS].astype({"value": float, "left_out": int})

@@ -97,15 +97,27 @@ def listed_clips(path: Path | str, columns: Sequence[str] | None = None) -> pd.D
 
 
 def mean_magnitudes(path: Path | str) -> pd.Series:
-    """Mean flow magnitude of every clip of a list with flows, by clip id: a row a clip, whatever the number of its frames."""
-    tables = (load_table(rows, ["clip_id", "magnitude"]) for rows in load_shards(path)["pairs"])
-    means = [table.groupby("clip_id")["magnitude"].mean() for table in tables]
+    """Mean flow magnitude of every clip of a list with flows, by clip id: a row a clip, whatever the number of its frames.
+
+    Raises:
+        VidmemError: flows of different estimators.
+    """
+    means, estimators = [], set()
+    for rows in load_shards(path)["pairs"]:
+        table = load_table(rows, ["clip_id", "magnitude", "computed_by"])
+        estimators |= set(table["computed_by"])
+        means.append(table.groupby("clip_id")["magnitude"].mean())
+    same_provenance(estimators, str(path))
     return pd.concat([mean for mean in means if len(mean)] or means[:1])
 
 
-def open_features(clips: Path | str, array: Path | str, rows: Path | str) -> ClipFeatures:
-    """Open one shard; see load_features."""
-    table, mapped = load_table(rows), load_array(array)
+def open_features(clips: Path | str, array: Path | str, rows: Path | str, verify: bool = True) -> ClipFeatures:
+    """Open one shard; see load_features.
+
+    Args:
+        verify: whether the array is read and compared with its checksums.
+    """
+    table, mapped = load_table(rows), load_array(array, verify=verify)
     if len(table) != len(mapped):
         raise VidmemError(f"{len(table)} rows as in its table", len(mapped), str(array), "delete both, run again")
     spans = {clip_id: (0, first, last) for clip_id, first, last in _runs(table["clip_id"].to_numpy())}
@@ -141,7 +153,7 @@ def load_queries(clips: Sequence, arrays: Sequence, rows: Sequence, chosen: Coll
 
 
 def load_chosen(clips: Sequence, arrays: Sequence, rows: Sequence, chosen: Collection[str]) -> ClipFeatures:
-    """Some clips of a set by their ids; see load_features. Shards without any stay closed."""
+    """Some clips of a set by their ids; see load_features. Shards without any stay closed: theirs may be another preset."""
     return _load_some(clips, arrays, rows, lambda table: [name for name in table["clip_id"] if name in chosen])
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from .errors import USABLE, VidmemError
-from .features import ClipFeatures, check_same_preset, usable
+from .features import ClipFeatures, same_provenance, usable
 from .lists import read_list
 from .motion import NaturalMotionFilter
 from .validation import content_values, motion_values
@@ -85,6 +85,7 @@ def name_by_set(features: ClipFeatures, name: str) -> ClipFeatures:
     return replace(
         features,
         clips=features.clips.assign(clip_id=f"{name}/" + features.clips["clip_id"]),
+        places=None if features.places is None else {f"{name}/{clip_id}": row for clip_id, row in features.places.items()},
         spans={f"{name}/{clip_id}": span for clip_id, span in features.spans.items()},
         rows=features.rows.assign(clip_id=f"{name}/" + features.rows["clip_id"]),
     )
@@ -102,8 +103,7 @@ def label_scores(
         Columns of the validation and label; control is 'human'. A motion score of clips too short for it is NaN.
     """
     for features in (descriptors, flows):
-        for other in features[1:]:
-            check_same_preset(features[0], other)
+        same_provenance([part.provenance for part in features], "features of labelled clips")
     tables = []
     for kind, group in labels.groupby("kind", sort=True):
         pairs = group[["first", "second"]].assign(control="human", cluster=group["first"]).reset_index(drop=True)

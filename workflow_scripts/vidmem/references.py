@@ -64,6 +64,7 @@ class ReferenceShards:
     def __init__(self, clips: Sequence, arrays: Sequence, rows: Sequence):
         self.files = list(zip(clips, arrays, rows, strict=True))
         self._open: tuple[int, ClipFeatures] | None = None
+        self._verified: set[int] = set()  # a stage that scans several times checks the arrays once
         self._computed_by = ""  # of the shards opened so far
 
     @classmethod
@@ -86,7 +87,8 @@ class ReferenceShards:
             VidmemError: computed otherwise than those before.
         """
         if self._open is None or self._open[0] != number:
-            features = open_features(*self.files[number])
+            features = open_features(*self.files[number], verify=number not in self._verified)
+            self._verified.add(number)
             self._computed_by = same_provenance([self._computed_by, features.provenance], str(self.files[number][1]))
             self._open = (number, features)
         return self._open[1]
@@ -148,6 +150,13 @@ class OpenReferences(ReferenceShards):
 
     def number_of(self, clip_id: str) -> int:
         return 0
+
+    def features_of(self, clip_ids: Collection[str]) -> ClipFeatures:
+        return self._features.only(sorted(clip_ids))
+
+    @property
+    def provenance(self) -> str:
+        return self._features.provenance
 
 
 def scan(
