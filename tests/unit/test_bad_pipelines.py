@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 import fetch_model
 from checkpoints import SHAPES, save_checked, save_published_t5
+from sampling import samples_of
 from vidmem.errors import VidmemError
 from vidmem.models import loading
 from vidmem.models.adapter import GenerationSpec, PipelineAdapter, Request
@@ -51,7 +52,7 @@ def copy(saved, tmp_path):
 
 
 def generate(spec, requests=REQUESTS):
-    return [sample for batch in PipelineAdapter(spec, 0).generate(requests) for sample in batch]
+    return samples_of(PipelineAdapter(spec, 0), requests)
 
 
 def refused(call, *parts):
@@ -413,7 +414,7 @@ def ruined(spec, monkeypatch, change):
 
     changed.__signature__ = __import__("inspect").signature(call)
     monkeypatch.setattr(kind, "__call__", changed)
-    return [sample for batch in adapter.generate(REQUESTS) for sample in batch]
+    return samples_of(adapter, REQUESTS)
 
 
 def test_latents_are_no_frames(spec_of, monkeypatch):

@@ -22,6 +22,7 @@ from official_layouts import (
     sinusoids,
 )
 from own_checkpoints import LAVIE_NETWORK, save_tiny
+from sampling import samples_of
 from vidmem.models.adapter import GenerationSpec, PipelineAdapter, Request
 from vidmem.models.convert import filled, renamed
 from vidmem.models.lavie import RENAMINGS, LaVieUNet, distance_buckets, rotated
@@ -186,10 +187,6 @@ def adapter(tmp_path_factory):
     folder = save_tiny("LaViePipeline", tmp_path_factory.mktemp("lavie") / "model")
     spec = GenerationSpec("LaViePipeline", str(folder), steps=2, guidance=3.0, frames=3, size=(32, 32), batch=3)
     return PipelineAdapter(spec, 0, attention=True)
-
-
-def samples_of(adapter, requests):
-    return [sample for batch in adapter.generate(requests) for sample in batch]
 
 
 def test_samples_do_not_depend_on_their_batch_and_guidance_is_recorded(adapter):

@@ -18,6 +18,7 @@ import torch
 
 from checkpoints import CAPTIONS, SHAPES, save_animate_diff_apart, save_checkpoint, save_published_t5
 from hub import list_files
+from sampling import samples_of
 from vidmem.detection import why_not_defined
 from vidmem.devices import FLOAT32_ALONE
 from vidmem.errors import VidmemError
@@ -70,7 +71,7 @@ def requests_for(name, count=3):
 
 def generate(spec, requests, adapter=None):
     adapter = adapter or PipelineAdapter(spec, 0)
-    return [sample for batch in adapter.generate(requests) for sample in batch]
+    return samples_of(adapter, requests)
 
 
 def apart(one, other):

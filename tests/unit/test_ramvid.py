@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from official_layouts import RAMVID, TINY_RAMVID, mapped, normalised, ramvid_names, random_weights, sinusoids
 from own_checkpoints import RAMVID_NETWORK, save_tiny
+from sampling import samples_of
 from vidmem.errors import VidmemError
 from vidmem.models.adapter import GenerationSpec, PipelineAdapter, Request
 from vidmem.models.convert import AS_THEY_ARE, filled, renamed
@@ -180,10 +181,6 @@ def test_sampler_is_that_of_the_description(steps):
 def adapter(tmp_path_factory):
     folder = save_tiny("RaMViDPipeline", tmp_path_factory.mktemp("ramvid") / "model")
     return PipelineAdapter(GenerationSpec("RaMViDPipeline", str(folder), steps=2, frames=3, size=(16, 16), batch=3), 0)
-
-
-def samples_of(adapter, requests):
-    return [sample for batch in adapter.generate(requests) for sample in batch]
 
 
 def test_samples_do_not_depend_on_their_batch_and_there_is_no_guidance(adapter):

@@ -27,6 +27,7 @@ from official_layouts import (
     videocrafter_unet_names,
 )
 from own_checkpoints import VIDEOCRAFTER_NETWORK, save_base, save_tiny
+from sampling import samples_of
 from vidmem.errors import VidmemError
 from vidmem.models.adapter import GenerationSpec, PipelineAdapter, Request
 from vidmem.models.convert import filled, renamed
@@ -350,10 +351,6 @@ def adapter(tmp_path_factory):
     folder = save_tiny("VideoCrafterPipeline", tmp_path_factory.mktemp("videocrafter") / "model")
     spec = GenerationSpec("VideoCrafterPipeline", str(folder), steps=2, guidance=3.0, frames=3, size=(32, 32), batch=3)
     return PipelineAdapter(spec, 0, attention=True)
-
-
-def samples_of(adapter, requests):
-    return [sample for batch in adapter.generate(requests) for sample in batch]
 
 
 def test_samples_do_not_depend_on_their_batch_and_guidance_is_recorded(adapter):
