@@ -1,18 +1,19 @@
 # vidmem: what did a diffusion model memorise of its training data?
-# Configuration, includes, the default target and the named targets; the rules are in rules/, one stage a file.
+# Configuration, includes, the default target and the named targets. The rules are in rules/, one file for each stage.
 from snakemake.utils import min_version
 
 min_version("9.0")
 
 
-# A configuration given on the command line replaces this one. Snakemake's own switch for that is not handed on to the jobs
-# of a cluster, which would then compute with a mixture of both.
+# A configuration on the command line replaces this one. Snakemake's own option for that does not reach the jobs on a cluster,
+# which would then compute with a mixture of both configurations.
 if not workflow.overwrite_configfiles:
 
     configfile: "config.yaml"
 
 
 include: "rules/common.smk"
+include: "rules/checks.smk"
 include: "rules/fetch.smk"
 include: "rules/corpus.smk"
 include: "rules/train.smk"
@@ -34,36 +35,37 @@ include: "rules/preflight.smk"
 rule all:
     default_target: True
     input:
-        collect("results/{run}/tables/{table}.csv", run=RUN, table=TABLES),
-        collect("results/{run}/figures/{figure}.png", run=RUN, figure=FIGURES),
-        collect("results/{run}/clips/{model}-{rank}.mp4", run=RUN, model=MODELS, rank=CLIP_RANKS),
-        collect("results/{run}/index/{corpus}/{kind}.faiss", run=RUN, corpus=AUDITED, kind=["content", "motion"]),
-        f"results/{RUN}/verdict.json",
-        collect("results/{run}/tables/{table}.csv", run=RUN, table=INVERSION_TABLES if INVERSIONS else []),
-        collect("results/{run}/figures/{figure}.png", run=RUN, figure=INVERSION_FIGURES if INVERSIONS else []),
+        collect("results/{run}/tables/{table}.csv", run=audit.run, table=TABLES),
+        collect("results/{run}/figures/{figure}.png", run=audit.run, figure=FIGURES),
+        collect("results/{run}/clips/{model}-{rank}.mp4", run=audit.run, model=audit.models, rank=CLIP_RANKS),
+        collect("results/{run}/clips/{model}.csv", run=audit.run, model=audit.from_files),
+        collect("results/{run}/index/{corpus}/{kind}.faiss", run=audit.run, corpus=audit.audited, kind=["content", "motion"]),
+        f"{audit.root}/verdict.json",
+        collect("results/{run}/tables/{table}.csv", run=audit.run, table=INVERSION_TABLES if audit.inversions else []),
+        collect("results/{run}/figures/{figure}.png", run=audit.run, figure=INVERSION_FIGURES if audit.inversions else []),
 
 
 rule tables:
     input:
-        collect("results/{run}/tables/{table}.csv", run=RUN, table=TABLES),
+        collect("results/{run}/tables/{table}.csv", run=audit.run, table=TABLES),
 
 
 rule figures:
     input:
-        collect("results/{run}/figures/{figure}.png", run=RUN, figure=FIGURES),
+        collect("results/{run}/figures/{figure}.png", run=audit.run, figure=FIGURES),
 
 
 rule inversion:
     input:
-        collect("results/{run}/tables/{table}.csv", run=RUN, table=INVERSION_TABLES if INVERSIONS else []),
-        collect("results/{run}/figures/{figure}.png", run=RUN, figure=INVERSION_FIGURES if INVERSIONS else []),
+        collect("results/{run}/tables/{table}.csv", run=audit.run, table=INVERSION_TABLES if audit.inversions else []),
+        collect("results/{run}/figures/{figure}.png", run=audit.run, figure=INVERSION_FIGURES if audit.inversions else []),
 
 
 rule fetch:
     input:
-        [weights_of(name) for name in [descriptor_weights(), *flow_weights()]],
-        collect("results/{run}/models/{model}.json", run=RUN, model=[*PROMPTED, *INVERSIONS]),
-        [record for name in config["corpora"] for record in fetched_sources(name)],
+        [weights_of(name) for name in [audit.descriptor_weights, *audit.flow_weights]],
+        collect("results/{run}/models/{model}.json", run=audit.run, model=[*audit.prompted, *audit.inversions]),
+        [record for name in config["corpora"] for record in audit.fetched_sources(name)],
 
 
 rule train_reference:
@@ -72,7 +74,7 @@ rule train_reference:
 
 
 onstart:
-    # A dry run and "Nothing to be done" do not come here: they change no file, not even its date.
+    # Snakemake skips this in a dry run and when there is nothing to be done, so that neither changes a file or its date.
     check_results(workflow.dag)
     check_needs(workflow.dag)
     watch_cluster()

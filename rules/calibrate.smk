@@ -1,4 +1,12 @@
-"""Calibration: thresholds for a stated false-positive rate, score normalisation, and human labels beside the metrics."""
+"""Calibration: thresholds for a stated false-positive rate, thresholds in force, and human labels beside the metrics.
+
+Takes: features of the corpora and of the controls; scores of the validation; labels of pairs that a user wrote.
+Makes: scores and thresholds of the calibration; thresholds in force (results/<run>/thresholds.json), which every stage reads;
+tables calibration and label_validation; figures 10 and 11.
+"""
+
+
+include: "inputs/calibrate.smk"
 
 
 rule calibrate:
@@ -23,17 +31,35 @@ rule calibrate:
         seed=config["seed"],
         calibration=config["calibration"],
         search={"block": config["search"]["block"]},
-        motion=MOTION_SEARCH,
-        code=digest_of("calibration"),
+        motion=audit.motion_search,
+        code=digest_of("calibrate"),
     script:
         "../workflow_scripts/calibrate.py"
 
 
+rule write_thresholds:
+    input:
+        calibrated=calibrated_thresholds,
+    output:
+        "results/{run}/thresholds.json",
+    log:
+        "results/{run}/logs/write_thresholds.log",
+    conda:
+        "../envs/media.yaml"
+    params:
+        corpora=audit.audited,
+        content=config["content"]["threshold"],
+        motion=config["motion"]["threshold"],
+        code=digest_of("write_thresholds"),
+    script:
+        "../workflow_scripts/write_thresholds.py"
+
+
 rule tabulate_calibration:
     input:
-        scores=collect("results/{{run}}/scores/calibration-{corpus}.parquet", corpus=AUDITED),
-        pairs=collect("results/{{run}}/scores/validation-{corpus}.parquet", corpus=AUDITED),
-        thresholds=calibrated_thresholds(AUDITED),
+        scores=collect("results/{{run}}/scores/calibration-{corpus}.parquet", corpus=audit.audited),
+        pairs=collect("results/{{run}}/scores/validation-{corpus}.parquet", corpus=audit.audited),
+        thresholds="results/{run}/thresholds.json",
     output:
         report(
             "results/{run}/tables/calibration.csv",
@@ -47,20 +73,19 @@ rule tabulate_calibration:
         "../envs/media.yaml"
     params:
         seed=config["seed"],
-        corpora=AUDITED,
-        content=config["content"],
+        corpora=audit.audited,
         motion=config["motion"],
         rate=config["calibration"]["false_positive_rate"],
         interval=config["interval"],
-        code=digest_of("calibration_table", "thresholds", "tables"),
+        code=digest_of("tabulate_calibration"),
     script:
         "../workflow_scripts/tabulate_calibration.py"
 
 
 rule plot_calibration:
     input:
-        scores=collect("results/{{run}}/scores/calibration-{corpus}.parquet", corpus=AUDITED),
-        thresholds=calibrated_thresholds(AUDITED),
+        scores=collect("results/{{run}}/scores/calibration-{corpus}.parquet", corpus=audit.audited),
+        thresholds="results/{run}/thresholds.json",
     output:
         calibration=report(
             "results/{run}/figures/fig10_calibration.png",
@@ -79,22 +104,22 @@ rule plot_calibration:
     conda:
         "../envs/media.yaml"
     params:
-        corpora=AUDITED,
+        corpora=audit.audited,
         content=config["content"],
         motion=config["motion"],
         rate=config["calibration"]["false_positive_rate"],
         interval=config["interval"],
-        code=digest_of("calibration_figures", "thresholds"),
+        code=digest_of("plot_calibration"),
     script:
         "../workflow_scripts/plot_calibration.py"
 
 
 rule validate_labels:
     input:
-        content=lists_of("content", LABELLED * bool(LABELS)),
-        motion=lists_of("motion", LABELLED * bool(LABELS)),
-        labels=ancient(here(LABELS)),
-        thresholds=calibrated_thresholds(AUDITED),
+        content=audit.lists("content", audit.labelled if audit.label_files else []),
+        motion=audit.lists("motion", audit.labelled if audit.label_files else []),
+        labels=ancient(here(audit.label_files)),
+        thresholds="results/{run}/thresholds.json",
     output:
         report(
             "results/{run}/tables/label_validation.csv",
@@ -110,11 +135,10 @@ rule validate_labels:
         mem_mb=growing(3000),
     params:
         seed=config["seed"],
-        sets={name: corpus_of_set(name) for name in LABELLED},
-        labels=digest_files(*LABELS),
-        content=config["content"],
+        sets={name: audit.corpus_of(name) for name in audit.labelled},
+        labels=digest_files(*audit.label_files),
         motion=config["motion"],
         interval=config["interval"],
-        code=digest_of("labels", "tables", "thresholds"),
+        code=digest_of("validate_labels"),
     script:
         "../workflow_scripts/validate_labels.py"

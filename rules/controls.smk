@@ -1,4 +1,8 @@
-"""Controls: edits, content twins, motion twins and camera moves made from a corpus, with a known answer."""
+"""Controls: clips made from a corpus, for which the right answer is known, and the scores that every metric gives them.
+
+Takes: frames and flows of a corpus.
+Makes: the set controls-<corpus> (edits, content twins, motion twins, camera moves), and the scores of pairs with a known answer.
+"""
 
 
 rule make_controls:
@@ -18,8 +22,8 @@ rule make_controls:
         seed=config["seed"],
         shards=config["sample_shards"],
         controls=config["controls"],
-        corpus=lambda wildcards: config["corpora"][wildcards.corpus],
-        code=digest_of("controls", "control_plan", "clip_frames"),
+        corpus=lookup("corpora/{corpus}", within=config),
+        code=digest_of("make_controls"),
     script:
         "../workflow_scripts/make_controls.py"
 
@@ -44,7 +48,8 @@ rule validate_metrics:
     params:
         seed=config["seed"],
         moving=config["controls"]["moving"],
-        motion=MOTION_SEARCH,
-        code=digest_of("validation"),
+        metric=config["motion"]["metric"],
+        motion=audit.motion_search,
+        code=digest_of("validate_metrics"),
     script:
         "../workflow_scripts/validate_metrics.py"

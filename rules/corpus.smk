@@ -1,4 +1,11 @@
-"""Corpus: footage of every source as frames of one size, one shard a job; or, where they are not kept, as their features."""
+"""Corpus: footage of every source as frames of one size, one job a shard. features.smk reads corpora that keep no frames.
+
+Takes: lists and folders of the user; data sets that the fetch stage downloaded.
+Makes: frames and clip tables by shard; lists of the shards of every set; tables corpus_status and corpus_motion.
+"""
+
+
+include: "inputs/corpus.smk"
 
 
 localrules:
@@ -7,7 +14,7 @@ localrules:
 
 rule read_corpus:
     input:
-        lambda wildcards: fetched_sources(wildcards.corpus),
+        corpus_records,
     output:
         frames="results/{run}/data/corpus-{corpus}/{shard}.frames.npy",
         clips="results/{run}/data/corpus-{corpus}/{shard}.clips.parquet",
@@ -16,58 +23,23 @@ rule read_corpus:
     benchmark:
         "results/{run}/benchmarks/read_corpus/{corpus}.{shard}.tsv"
     wildcard_constraints:
-        corpus=one_of(name for name in config["corpora"] if name not in STREAMED),
+        corpus=one_of(name for name in config["corpora"] if name not in audit.streamed),
     conda:
         "../envs/media.yaml"
     resources:
         mem_mb=growing(2000),
     params:
         shards=config["shards"],
-        corpus=lambda wildcards: footage_of(wildcards.corpus),
+        corpus=corpus_footage,
         listed=digest_shard,
-        code=digest_of("corpus/reading", "clip_table"),
+        code=RECIPES["read_corpus"],
     script:
         "../workflow_scripts/read_corpus.py"
 
 
-rule read_features:
-    input:
-        lambda wildcards: fetched_sources(wildcards.corpus),
-        weights=weights_of(descriptor_weights()),
-        flow_weights=[weights_of(name) for name in flow_weights()],
-    output:
-        clips="results/{run}/data/corpus-{corpus}/{shard}.clips.parquet",
-        descriptors="results/{run}/data/corpus-{corpus}/{shard}.descriptors.npy",
-        rows="results/{run}/data/corpus-{corpus}/{shard}.descriptors.parquet",
-        flows="results/{run}/data/corpus-{corpus}/{shard}.flows.npy",
-        pairs="results/{run}/data/corpus-{corpus}/{shard}.flows.parquet",
-    log:
-        "results/{run}/logs/read_features/{corpus}.{shard}.log",
-    benchmark:
-        "results/{run}/benchmarks/read_features/{corpus}.{shard}.tsv"
-    wildcard_constraints:
-        corpus=one_of(STREAMED),
-    conda:
-        feature_environment()
-    threads: share_of_cores()
-    resources:
-        gpu=max(descriptor_gpus(), len(flow_weights())),
-        mem_mb=growing(3000),
-    params:
-        shards=config["shards"],
-        corpus=lambda wildcards: footage_of(wildcards.corpus),
-        listed=digest_shard,
-        preset=config["descriptors"]["preset"],
-        batch=config["descriptors"]["batch"],
-        flow=config["flow"],
-        code=digest_of("corpus/reading", "clip_table", "feature_files"),
-    script:
-        "../workflow_scripts/read_features.py"
-
-
 rule list_shards:
     input:
-        unpack(lambda wildcards: listed_shards(wildcards)),
+        unpack(shards_to_list),
     output:
         "results/{run}/data/{set}/shards-{kind}.json",
     log:
@@ -77,17 +49,17 @@ rule list_shards:
     conda:
         "../envs/media.yaml"
     params:
-        kinds=lambda wildcards: list(LISTED_SHARDS[wildcards.kind]),
-        code=digest_of("shards"),
+        kinds=names_in_list,
+        code=RECIPES["list_shards"],
     script:
         "../workflow_scripts/list_shards.py"
 
 
 rule tabulate_corpus:
     input:
-        clips=collect("results/{{run}}/data/corpus-{corpus}/shards-clips.json", corpus=READ),
-        # Of corpora that are only inverted no flow is computed.
-        motion=collect("results/{{run}}/data/corpus-{corpus}/shards-motion.json", corpus=AUDITED),
+        clips=collect("results/{{run}}/data/corpus-{corpus}/shards-clips.json", corpus=audit.read),
+        # A corpus that is only inverted has no flow.
+        motion=collect("results/{{run}}/data/corpus-{corpus}/shards-motion.json", corpus=audit.audited),
     output:
         status=report(
             "results/{run}/tables/corpus_status.csv",
@@ -107,6 +79,6 @@ rule tabulate_corpus:
         "../envs/media.yaml"
     params:
         motion={key: config["motion"][key] for key in ("k", "filter")},
-        code=digest_of("tables"),
+        code=digest_of("tabulate_corpus"),
     script:
         "../workflow_scripts/tabulate_corpus.py"

@@ -1,4 +1,11 @@
-"""Curation: which captions of a corpus are most prone to trigger memorization, as a data set."""
+"""Curation: which captions of a corpus are most prone to trigger memorization?
+
+Takes: descriptors and content index of a corpus; one-step scores of its models; published lists of prompts.
+Makes: static signals of the captions; the curated prompts as a data set with a card; table prompts.
+"""
+
+
+include: "inputs/curate.smk"
 
 
 rule cluster_corpus:
@@ -13,14 +20,14 @@ rule cluster_corpus:
     benchmark:
         "results/{run}/benchmarks/cluster_corpus/{corpus}.tsv"
     conda:
-        search_environment()
+        SEARCH_ENVIRONMENT
     threads: 2
     resources:
         mem_mb=growing(4000),
     params:
         curation={key: config["curation"][key] for key in ("similarity", "min_information", "caption_similarity")},
         block=config["search"]["block"],
-        code=digest_of("curation"),
+        code=digest_of("cluster_corpus"),
     script:
         "../workflow_scripts/cluster_corpus.py"
 
@@ -30,25 +37,25 @@ rule curate_prompts:
         signals="results/{run}/prompts/signals-{corpus}.parquet",
         about="results/{run}/index/{corpus}/content.json",
         scores=one_step_scores,
-        lists=ancient(here(PROMPT_LISTS)),
+        lists=ancient(here(audit.prompt_lists)),
     output:
         prompts="results/{run}/prompts/curated-{corpus}.parquet",
         card="results/{run}/prompts/curated-{corpus}.md",
     log:
         "results/{run}/logs/curate_prompts/{corpus}.log",
     conda:
-        search_environment()
+        SEARCH_ENVIRONMENT
     params:
         curation=config["curation"],
-        lists=digest_files(*PROMPT_LISTS),
-        code=digest_of("curation", "prompt_lists", "prompt_card"),
+        lists=digest_files(*audit.prompt_lists),
+        code=digest_of("curate_prompts"),
     script:
         "../workflow_scripts/curate_prompts.py"
 
 
 rule tabulate_prompts:
     input:
-        collect("results/{{run}}/prompts/curated-{corpus}.parquet", corpus=AUDITED),
+        collect("results/{{run}}/prompts/curated-{corpus}.parquet", corpus=audit.audited),
     output:
         report(
             "results/{run}/tables/prompts.csv",
@@ -61,8 +68,8 @@ rule tabulate_prompts:
     conda:
         "../envs/media.yaml"
     params:
-        corpora=AUDITED,
+        corpora=audit.audited,
         rows=config["curation"]["table_rows"],
-        code=digest_of("tables"),
+        code=digest_of("tabulate_prompts"),
     script:
         "../workflow_scripts/tabulate_prompts.py"

@@ -1,23 +1,30 @@
-"""Detection while generating: first-step guidance of prompts that were planted and of prompts that were not, and its tables."""
+"""Detection while generating: does the guidance of the first step separate planted prompts from harmless prompts?
+
+Takes: prompts, clips, guidance and scores of the models that take prompts; negative prompts of the user.
+Makes: negative prompts, probes of the first step, fitted detectors; tables 3, 4 and not_done; figures 7 and 8.
+"""
+
+
+include: "inputs/detect.smk"
 
 
 rule list_negatives:
     input:
-        clips=captions_of,
-        listed=ancient(here(NEGATIVES)),
+        clips=corpus_captions,
+        listed=ancient(here(audit.negative_files)),
     output:
         "results/{run}/prompts/{model}.negatives.parquet",
     log:
         "results/{run}/logs/list_negatives/{model}.log",
     wildcard_constraints:
-        model=one_of(GUIDED),
+        model=one_of(audit.guided),
     conda:
         "../envs/media.yaml"
     params:
         negatives=config["detection"]["negatives"],
-        listed=digest_files(*NEGATIVES),
+        listed=digest_files(*audit.negative_files),
         seed=config["seed"],
-        code=digest_of("negatives"),
+        code=RECIPES["list_negatives"],
     script:
         "../workflow_scripts/list_negatives.py"
 
@@ -34,7 +41,7 @@ rule probe_guidance:
     benchmark:
         "results/{run}/benchmarks/probe_guidance/{model}.{shard}.tsv"
     wildcard_constraints:
-        model=one_of(GUIDED),
+        model=one_of(audit.guided),
     conda:
         "../envs/torch.yaml"
     threads: share_of_cores()
@@ -46,7 +53,7 @@ rule probe_guidance:
         shards=config["sample_shards"],
         extra_pass=config["detection"]["extra_pass"],
         baselines=config["detection"]["baselines"],
-        spec=lambda wildcards: probe_spec(config["models"][wildcards.model]),
+        spec=probing_keys,
         recipe=RECIPES["probe_guidance"],
     script:
         "../workflow_scripts/probe_guidance.py"
@@ -56,27 +63,27 @@ rule fit_detectors:
     input:
         prompts="results/{run}/prompts/{model}.parquet",
         negatives="results/{run}/prompts/{model}.negatives.parquet",
-        probes=collect("results/{{run}}/data/generated-{{model}}/{shard}.probe.parquet", shard=SAMPLE_SHARDS),
+        probes=collect("results/{{run}}/data/generated-{{model}}/{shard}.probe.parquet", shard=audit.sample_shards),
     output:
         detectors="results/{run}/detection/{model}.json",
         one_step="results/{run}/detection/{model}.one_step.parquet",
     log:
         "results/{run}/logs/fit_detectors/{model}.log",
     wildcard_constraints:
-        model=one_of(GUIDED),
+        model=one_of(audit.guided),
     conda:
         "../envs/media.yaml"
     params:
         planted=config["detection"]["planted"],
-        negative_prompt=lambda wildcards: config["models"][wildcards.model]["negative_prompt"],
-        code=digest_of("detection_data"),
+        negative_prompt=lookup("models/{model}/negative_prompt", within=config),
+        code=RECIPES["fit_detectors"],
     script:
         "../workflow_scripts/fit_detectors.py"
 
 
 rule tabulate_detection:
     input:
-        unpack(lambda wildcards: detection_files()),
+        unpack(detection_files),
     output:
         content=report(
             "results/{run}/tables/table3_content_detection.csv",
@@ -97,15 +104,14 @@ rule tabulate_detection:
     conda:
         "../envs/media.yaml"
     params:
-        models={name: config["models"][name] for name in MODELS},
-        guided=GUIDED,
-        shards=config["sample_shards"],
+        models={name: config["models"][name] for name in audit.models},
+        guided=audit.guided,
         detection=config["detection"],
         content=config["content"],
         motion=config["motion"],
         interval=config["interval"],
         seed=config["seed"],
-        code=digest_of("detection_data", "scores", "tables"),
+        code=digest_of("tabulate_detection"),
     script:
         "../workflow_scripts/tabulate_detection.py"
 
@@ -126,15 +132,15 @@ rule tabulate_omissions:
     conda:
         "../envs/media.yaml"
     params:
-        models={name: {"kind": config["models"][name]["kind"]} for name in MODELS},
-        code=digest_of("tables"),
+        models={name: {"kind": config["models"][name]["kind"]} for name in audit.models},
+        code=digest_of("tabulate_omissions"),
     script:
         "../workflow_scripts/tabulate_omissions.py"
 
 
 rule plot_detection:
     input:
-        unpack(lambda wildcards: detection_files()),
+        unpack(detection_files),
     output:
         roc=report(
             "results/{run}/figures/fig7_detection_roc.png",
@@ -153,14 +159,13 @@ rule plot_detection:
     conda:
         "../envs/media.yaml"
     params:
-        models={name: described(name) for name in MODELS},
-        guided=GUIDED,
-        unguided={name: unguided(name) for name in MODELS if name not in GUIDED},
-        shards=config["sample_shards"],
+        models={name: audit.described(name) for name in audit.models},
+        guided=audit.guided,
+        unguided=audit.unguided(),
         detection=config["detection"],
         content=config["content"],
         motion=config["motion"],
         seed=config["seed"],
-        code=digest_of("detection_data", "detection_plots", "scores"),
+        code=digest_of("plot_detection"),
     script:
         "../workflow_scripts/plot_detection.py"

@@ -1,21 +1,25 @@
-"""Estimate: what the configured audit will cost, before it runs. Needs nothing of it and makes nothing of it."""
+"""Estimate: what will the configured audit cost?
+
+Takes: the configuration and the lists that it names. It reads no result of the audit and runs none of its jobs.
+Makes: a page on the terminal, and results/<run>/estimate.json.
+"""
 
 
 localrules:
     estimate,
 
 
-# No output: an estimate is made whenever it is asked for, and no rule can depend on one.
+# The rule has no output, so that an estimate is made whenever somebody asks for it, and no rule depends on it.
 rule estimate:
     log:
-        f"results/{RUN}/logs/estimate.log",
+        f"{audit.root}/logs/estimate.log",
     conda:
         "../envs/torch.yaml"
     params:
-        # Of Snakemake itself, which counts the jobs: an environment of a stage need not have it.
+        # The Python that runs Snakemake, because Snakemake counts the jobs and the environment of a stage may not have it.
         python=sys.executable,
         snakefile=str(workflow.main_snakefile),
         config=config,
-        destination=f"results/{RUN}/estimate.json",
+        destination=f"{audit.root}/estimate.json",
     script:
         "../workflow_scripts/estimate.py"

@@ -1,10 +1,18 @@
-"""Exhibits: tables, figures and playable clips. Figures read scores and frames, nothing is computed twice."""
+"""Exhibits: tables, figures and playable clips, made from scores and frames that earlier stages computed.
+
+Takes: scores and frames of the generated clips and of the corpora; thresholds in force; scores of the validation.
+Makes: tables 1, 2, copies and filter_ablation; figures 1 to 6 and 9; the best matches of every model as MP4, with an index for
+clips that were generated elsewhere.
+"""
+
+
+include: "inputs/exhibits.smk"
 
 
 rule tabulate_validation:
     input:
-        pairs=collect("results/{{run}}/scores/validation-{corpus}.parquet", corpus=AUDITED),
-        thresholds=calibrated_thresholds(AUDITED),
+        pairs=collect("results/{{run}}/scores/validation-{corpus}.parquet", corpus=audit.audited),
+        thresholds="results/{run}/thresholds.json",
     output:
         table=report(
             "results/{run}/tables/table1_metric_validation.csv",
@@ -24,21 +32,20 @@ rule tabulate_validation:
         "../envs/media.yaml"
     params:
         seed=config["seed"],
-        corpora=AUDITED,
-        content=config["content"],
+        corpora=audit.audited,
         motion=config["motion"],
         interval=config["interval"],
-        code=digest_of("tables", "statistics", "validation", "thresholds"),
+        code=digest_of("tabulate_validation"),
     script:
         "../workflow_scripts/tabulate_validation.py"
 
 
 rule tabulate_memorization:
     input:
-        scores=collect("results/{{run}}/scores/generated-{model}.parquet", model=MODELS),
-        clips=collect("results/{{run}}/data/generated-{model}/shards-content.json", model=MODELS),
-        real_scores=collect("results/{{run}}/scores/corpus-{corpus}.parquet", corpus=AUDITED),
-        real_clips=collect("results/{{run}}/data/corpus-{corpus}/shards-content.json", corpus=AUDITED),
+        scores=collect("results/{{run}}/scores/generated-{model}.parquet", model=audit.models),
+        clips=collect("results/{{run}}/data/generated-{model}/shards-content.json", model=audit.models),
+        real_scores=collect("results/{{run}}/scores/corpus-{corpus}.parquet", corpus=audit.audited),
+        real_clips=collect("results/{{run}}/data/corpus-{corpus}/shards-content.json", corpus=audit.audited),
     output:
         table=report(
             "results/{run}/tables/table2_memorization.csv",
@@ -57,19 +64,19 @@ rule tabulate_memorization:
     conda:
         "../envs/media.yaml"
     params:
-        models={name: config["models"][name]["corpus"] for name in MODELS},
-        corpora=AUDITED,
+        models={name: config["models"][name]["corpus"] for name in audit.models},
+        corpora=audit.audited,
         content=config["content"],
         motion=config["motion"],
         interval=config["interval"],
-        code=digest_of("tables", "statistics", "scores"),
+        code=digest_of("tabulate_memorization"),
     script:
         "../workflow_scripts/tabulate_memorization.py"
 
 
 rule plot_galleries:
     input:
-        unpack(lambda wildcards: scored_frames()),
+        unpack(gallery_files),
     output:
         text=report(
             "results/{run}/figures/fig1_gallery_text.png",
@@ -100,17 +107,17 @@ rule plot_galleries:
     conda:
         "../envs/media.yaml"
     params:
-        models={name: described(name) for name in MODELS},
-        corpora={name: config["corpora"][name] for name in AUDITED},
+        models={name: audit.described(name) for name in audit.models},
+        corpora={name: config["corpora"][name] for name in audit.audited},
         content=config["content"],
-        code=digest_of("figures", "exhibit_data"),
+        code=digest_of("plot_galleries"),
     script:
         "../workflow_scripts/plot_galleries.py"
 
 
 rule plot_motion_panel:
     input:
-        unpack(lambda wildcards: scored_frames(flows=True)),
+        unpack(motion_panel_files),
     output:
         report(
             "results/{run}/figures/fig2_motion_panel.png",
@@ -123,20 +130,20 @@ rule plot_motion_panel:
     conda:
         "../envs/media.yaml"
     params:
-        models={name: described(name) for name in MODELS},
-        corpora={name: config["corpora"][name] for name in AUDITED},
+        models={name: audit.described(name) for name in audit.models},
+        corpora={name: config["corpora"][name] for name in audit.audited},
         motion=config["motion"],
-        code=digest_of("figures", "exhibit_data", "flow"),
+        code=digest_of("plot_motion_panel"),
     script:
         "../workflow_scripts/plot_motion_panel.py"
 
 
 rule plot_scores:
     input:
-        scores=collect("results/{{run}}/scores/generated-{model}.parquet", model=MODELS),
-        clips=collect("results/{{run}}/data/generated-{model}/shards-content.json", model=MODELS),
-        real=collect("results/{{run}}/scores/corpus-{corpus}.parquet", corpus=AUDITED),
-        pairs=collect("results/{{run}}/scores/validation-{corpus}.parquet", corpus=AUDITED),
+        scores=collect("results/{{run}}/scores/generated-{model}.parquet", model=audit.models),
+        clips=collect("results/{{run}}/data/generated-{model}/shards-content.json", model=audit.models),
+        real=collect("results/{{run}}/scores/corpus-{corpus}.parquet", corpus=audit.audited),
+        pairs=collect("results/{{run}}/scores/validation-{corpus}.parquet", corpus=audit.audited),
         copies="results/{run}/tables/copies.csv",
     output:
         distributions=report(
@@ -156,33 +163,54 @@ rule plot_scores:
     conda:
         "../envs/media.yaml"
     params:
-        models={name: described(name) for name in MODELS},
+        models={name: audit.described(name) for name in audit.models},
         content=config["content"],
         motion=config["motion"],
-        code=digest_of("figures"),
+        code=digest_of("plot_scores"),
     script:
         "../workflow_scripts/plot_scores.py"
 
 
 rule save_clips:
     input:
-        unpack(lambda wildcards: scored_frames(wildcards.model)),
+        unpack(clip_files),
     output:
         report(
             "results/{run}/clips/{model}-{rank}.mp4",
             caption="report/clip.rst",
             category="Clips",
             subcategory="{model}",
-            labels={"exhibit": "Match {rank}", "what": "training clip left, generated clip right"},
+            labels=clip_labels,
         ),
     log:
         "results/{run}/logs/save_clips/{model}.{rank}.log",
     conda:
         "../envs/media.yaml"
     params:
-        models=lambda wildcards: {wildcards.model: described(wildcards.model)},
-        corpora={name: config["corpora"][name] for name in AUDITED},
+        models=shown_model,
+        corpora={name: config["corpora"][name] for name in audit.audited},
         metric=config["content"]["metric"],
-        code=digest_of("clips", "exhibit_data"),
+        code=digest_of("save_clips"),
     script:
         "../workflow_scripts/save_clips.py"
+
+
+rule index_clips:
+    input:
+        unpack(clip_files),
+    output:
+        "results/{run}/clips/{model}.csv",
+    log:
+        "results/{run}/logs/index_clips/{model}.log",
+    wildcard_constraints:
+        model=one_of(audit.from_files),
+    conda:
+        "../envs/media.yaml"
+    params:
+        models=shown_model,
+        corpora={name: config["corpora"][name] for name in audit.audited},
+        metric=config["content"]["metric"],
+        clips=len(CLIP_RANKS),
+        code=digest_of("index_clips"),
+    script:
+        "../workflow_scripts/index_clips.py"

@@ -1,11 +1,19 @@
-"""Features of every set of clips whose frames are stored: SSCD descriptors of the frames, optical flow of the frame pairs."""
+"""Features of every set of clips: SSCD descriptors of the frames, optical flow of the frame pairs.
+
+Takes: frames and clip tables of a set, or the footage of a corpus whose frames are not stored; weights of the networks.
+Makes: descriptors and flows by shard, each with a table of its rows; clip tables of corpora whose frames are not stored.
+"""
+
+DESCRIPTOR_ENVIRONMENT = "../envs/torch.yaml" if audit.descriptor_gpus else "../envs/media.yaml"  # ONNX needs no torch
+FLOW_ENVIRONMENT = "../envs/torch.yaml" if audit.flow_weights else "../envs/media.yaml"  # DIS needs no torch
+FEATURE_ENVIRONMENT = "../envs/torch.yaml" if audit.descriptor_gpus or audit.flow_weights else "../envs/media.yaml"
 
 
 rule describe_frames:
     input:
         frames="results/{run}/data/{set}/{shard}.frames.npy",
         clips="results/{run}/data/{set}/{shard}.clips.parquet",
-        weights=weights_of(descriptor_weights()),
+        weights=weights_of(audit.descriptor_weights),
     output:
         descriptors="results/{run}/data/{set}/{shard}.descriptors.npy",
         rows="results/{run}/data/{set}/{shard}.descriptors.parquet",
@@ -14,17 +22,17 @@ rule describe_frames:
     benchmark:
         "results/{run}/benchmarks/describe_frames/{set}.{shard}.tsv"
     wildcard_constraints:
-        set=none_of(f"corpus-{name}" for name in STREAMED),
+        set=none_of(f"corpus-{name}" for name in audit.streamed),
     conda:
-        descriptor_environment()
+        DESCRIPTOR_ENVIRONMENT
     threads: share_of_cores()
     resources:
-        gpu=descriptor_gpus(),
+        gpu=audit.descriptor_gpus,
         mem_mb=growing(2000),
     params:
         preset=config["descriptors"]["preset"],
         batch=config["descriptors"]["batch"],
-        code=digest_of("feature_files"),
+        code=digest_of("describe_frames"),
     script:
         "../workflow_scripts/describe_frames.py"
 
@@ -33,7 +41,7 @@ rule compute_flow:
     input:
         frames="results/{run}/data/{set}/{shard}.frames.npy",
         clips="results/{run}/data/{set}/{shard}.clips.parquet",
-        weights=[weights_of(name) for name in flow_weights()],
+        weights=[weights_of(name) for name in audit.flow_weights],
     output:
         flows="results/{run}/data/{set}/{shard}.flows.npy",
         pairs="results/{run}/data/{set}/{shard}.flows.parquet",
@@ -42,15 +50,50 @@ rule compute_flow:
     benchmark:
         "results/{run}/benchmarks/compute_flow/{set}.{shard}.tsv"
     wildcard_constraints:
-        set=none_of(f"corpus-{name}" for name in STREAMED),
+        set=none_of(f"corpus-{name}" for name in audit.streamed),
     conda:
-        flow_environment()
+        FLOW_ENVIRONMENT
     threads: share_of_cores()
     resources:
-        gpu=len(flow_weights()),
+        gpu=len(audit.flow_weights),
         mem_mb=growing(2000),
     params:
         flow=config["flow"],
-        code=digest_of("feature_files"),
+        code=digest_of("compute_flow"),
     script:
         "../workflow_scripts/compute_flow.py"
+
+
+rule read_features:
+    input:
+        corpus_records,
+        weights=weights_of(audit.descriptor_weights),
+        flow_weights=[weights_of(name) for name in audit.flow_weights],
+    output:
+        clips="results/{run}/data/corpus-{corpus}/{shard}.clips.parquet",
+        descriptors="results/{run}/data/corpus-{corpus}/{shard}.descriptors.npy",
+        rows="results/{run}/data/corpus-{corpus}/{shard}.descriptors.parquet",
+        flows="results/{run}/data/corpus-{corpus}/{shard}.flows.npy",
+        pairs="results/{run}/data/corpus-{corpus}/{shard}.flows.parquet",
+    log:
+        "results/{run}/logs/read_features/{corpus}.{shard}.log",
+    benchmark:
+        "results/{run}/benchmarks/read_features/{corpus}.{shard}.tsv"
+    wildcard_constraints:
+        corpus=one_of(audit.streamed),
+    conda:
+        FEATURE_ENVIRONMENT
+    threads: share_of_cores()
+    resources:
+        gpu=max(audit.descriptor_gpus, len(audit.flow_weights)),
+        mem_mb=growing(3000),
+    params:
+        shards=config["shards"],
+        corpus=corpus_footage,
+        listed=digest_shard,
+        preset=config["descriptors"]["preset"],
+        batch=config["descriptors"]["batch"],
+        flow=config["flow"],
+        code=RECIPES["read_features"],
+    script:
+        "../workflow_scripts/read_features.py"

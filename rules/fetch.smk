@@ -1,5 +1,11 @@
-"""Fetch stage: the only one that downloads. Weights pinned by hash; models hashed file by file, official checkpoints converted; data
-sets pinned by commit."""
+"""Fetch stage: the only stage that downloads. It pins weights by their hash, and models and data sets by their commit.
+
+Takes: names, addresses, commits and hashes of the configuration.
+Makes: weights; a record for each model with the hash of every file; folders of converted checkpoints; a record for each data set.
+"""
+
+
+include: "inputs/fetch.smk"
 
 
 localrules:
@@ -17,7 +23,7 @@ rule fetch_weights:
     conda:
         "../envs/media.yaml"
     params:
-        given=lambda wildcards: config["weights"].get(wildcards.name, {}),
+        given=given_weights,
     script:
         "../workflow_scripts/fetch_weights.py"
 
@@ -29,34 +35,34 @@ rule convert_model:
     log:
         "results/{run}/logs/convert_model/{conversion}.log",
     wildcard_constraints:
-        conversion=one_of(CONVERSIONS),
+        conversion=one_of(audit.conversions),
     conda:
         "../envs/torch.yaml"
     params:
-        # Not an input: a plan can be made on a machine without the weights, and their hash is stated.
+        # The checkpoint is no input, so that an audit can be planned without it. Its keys state its hash.
         checkpoint=checkpoint_of,
-        base=lambda wildcards: digest_base(checkpoint_of(wildcards)),
-        code=digest_of("models/official"),
+        base=digest_base,
+        code=RECIPES["convert_model"],
     script:
         "../workflow_scripts/convert_model.py"
 
 
 rule fetch_model:
     input:
-        lambda wildcards: converted_files(wildcards.model),
+        converted_files,
     output:
         "results/{run}/models/{model}.json",
     log:
         "results/{run}/logs/fetch_model/{model}.log",
     wildcard_constraints:
-        model=one_of([*MODELS, *INVERSIONS]),
+        model=one_of([*audit.models, *audit.inversions]),
     conda:
         "../envs/media.yaml"
     params:
-        path=lambda wildcards: model_spec(wildcards.model)["path"],
-        revision=lambda wildcards: model_spec(wildcards.model).get("revision"),
-        # Of converted models the input states the hashes. Not an input: the rule that trains the reference models would then run whenever the corpus is read.
-        files=lambda wildcards: "" if wildcards.model in CONVERTED else digest_model(model_spec(wildcards.model)),
+        path=model_path,
+        revision=model_revision,
+        # The files are no input: otherwise the rule that trains the reference models would run whenever the corpus is read.
+        files=digest_saved,
     script:
         "../workflow_scripts/fetch_model.py"
 
@@ -71,6 +77,6 @@ rule fetch_corpus:
     conda:
         "../envs/media.yaml"
     params:
-        source=lambda wildcards: source_of(wildcards),
+        source=fetched_source,
     script:
         "../workflow_scripts/fetch_corpus.py"

@@ -1,11 +1,18 @@
-"""Generation: prompts of each model, and its clips with the guidance recorded. Or clips generated elsewhere."""
+"""Generation: prompts of each model, and its clips with recorded guidance; or clips that were generated elsewhere.
+
+Takes: captions of the corpus; lists of prompts and folders of clips of the user; records of the models.
+Makes: prompts by model; the set generated-<model>: frames, clip tables and guidance by shard.
+"""
+
+
+include: "inputs/generate.smk"
 
 
 rule list_prompts:
     input:
-        clips=captions_of,
-        listed=ancient(lambda wildcards: here(prompt_files(wildcards.model))),
-        signals=lambda wildcards: ranked_captions(wildcards.model),
+        clips=corpus_captions,
+        listed=ancient(given_prompts),
+        signals=ranked_captions,
     output:
         "results/{run}/prompts/{model}.parquet",
     log:
@@ -13,10 +20,10 @@ rule list_prompts:
     conda:
         "../envs/media.yaml"
     params:
-        prompts=lambda wildcards: config["models"][wildcards.model].get("prompts", {}),
-        unconditional=lambda wildcards: config["models"][wildcards.model].get("unconditional", 0),
-        listed=lambda wildcards: digest_files(*prompt_files(wildcards.model)),
-        code=digest_of("prompts"),
+        prompts=prompt_keys,
+        unconditional=unconditional_samples,
+        listed=digest_prompts,
+        code=RECIPES["list_prompts"],
     script:
         "../workflow_scripts/list_prompts.py"
 
@@ -35,7 +42,7 @@ rule generate_clips:
     benchmark:
         "results/{run}/benchmarks/generate_clips/{model}.{shard}.tsv"
     wildcard_constraints:
-        model=one_of(PROMPTED),
+        model=one_of(audit.prompted),
     conda:
         "../envs/torch.yaml"
     threads: share_of_cores()
@@ -45,8 +52,8 @@ rule generate_clips:
     params:
         seed=config["seed"],
         shards=config["sample_shards"],
-        spec=lambda wildcards: generation_spec(config["models"][wildcards.model]),
-        attention=not {"attention_entropy", "bright_ending"}.isdisjoint(config["detection"]["baselines"]),
+        spec=generating_keys,
+        attention=need_attention(asked(config["detection"]["baselines"])),
         recipe=RECIPES["generate_clips"],
     script:
         "../workflow_scripts/generate_clips.py"
@@ -54,8 +61,8 @@ rule generate_clips:
 
 rule read_generated:
     input:
-        listed=ancient(lambda wildcards: here([config["models"][wildcards.model]["path"]])),
-        corpus=captions_of,
+        listed=ancient(generated_clips),
+        corpus=corpus_captions,
     output:
         frames="results/{run}/data/generated-{model}/{shard}.frames.npy",
         clips="results/{run}/data/generated-{model}/{shard}.clips.parquet",
@@ -63,13 +70,13 @@ rule read_generated:
     log:
         "results/{run}/logs/read_generated/{model}.{shard}.log",
     wildcard_constraints:
-        model=one_of(FROM_FILES),
+        model=one_of(audit.from_files),
     conda:
         "../envs/media.yaml"
     params:
         shards=config["sample_shards"],
-        model=lambda wildcards: config["models"][wildcards.model],
-        files=lambda wildcards: digest_listed(wildcards.model),
-        code=digest_of("elsewhere", "corpus/reading"),
+        model=lookup("models/{model}", within=config),
+        files=digest_generated,
+        code=digest_of("read_generated"),
     script:
         "../workflow_scripts/read_generated.py"

@@ -1,11 +1,18 @@
-"""Inversion (InvMM): how far from the prior the noise must be for a model to reproduce a training image or clip."""
+"""Inversion (InvMM): how far must the noise be from the prior until a model reproduces a training image or clip?
+
+Takes: frames of a corpus; the record of a model; weights of SSCD.
+Makes: scores and inverted noise by shard; evidence of membership and of chance by model; the invmm tables and figures.
+"""
+
+
+include: "inputs/inversion.smk"
 
 
 rule invert_images:
     input:
-        corpus=inverted_corpus,
+        corpus=inverted_frames,
         model="results/{run}/models/{inversion}.json",
-        weights=weights_of(descriptor_weights()),
+        weights=weights_of(audit.descriptor_weights),
     output:
         scores="results/{run}/inversion/{inversion}/{shard}.parquet",
         noise="results/{run}/inversion/{inversion}/{shard}.safetensors",
@@ -14,7 +21,7 @@ rule invert_images:
     benchmark:
         "results/{run}/benchmarks/invert_images/{inversion}.{shard}.tsv"
     wildcard_constraints:
-        inversion=one_of(INVERSIONS),
+        inversion=one_of(audit.inversions),
     conda:
         "../envs/torch.yaml"
     threads: share_of_cores()
@@ -25,7 +32,7 @@ rule invert_images:
         seed=config["seed"],
         shards=config["sample_shards"],
         preset=config["descriptors"]["preset"],
-        inversion=lambda wildcards: inversion_spec(config["inversions"][wildcards.inversion]),
+        inversion=inverting_keys,
         recipe=RECIPES["invert_images"],
     script:
         "../workflow_scripts/invert_images.py"
@@ -33,9 +40,9 @@ rule invert_images:
 
 rule probe_model:
     input:
-        corpus=inverted_corpus,
+        corpus=inverted_frames,
         model="results/{run}/models/{inversion}.json",
-        weights=weights_of(descriptor_weights()),
+        weights=weights_of(audit.descriptor_weights),
     output:
         evidence="results/{run}/inversion/{inversion}/membership.parquet",
         chance="results/{run}/inversion/{inversion}/chance.parquet",
@@ -44,7 +51,7 @@ rule probe_model:
     benchmark:
         "results/{run}/benchmarks/probe_model/{inversion}.tsv"
     wildcard_constraints:
-        inversion=one_of(INVERSIONS),
+        inversion=one_of(audit.inversions),
     conda:
         "../envs/torch.yaml"
     resources:
@@ -54,17 +61,19 @@ rule probe_model:
         seed=config["seed"],
         preset=config["descriptors"]["preset"],
         interval=config["interval"],
-        inversion=lambda wildcards: inversion_spec(config["inversions"][wildcards.inversion]),
-        code=digest_of("inversion/membership", "inversion/chance", "inversion/inputs", "inversion/presets"),
+        inversion=inverting_keys,
+        code=digest_of("probe_model"),
     script:
         "../workflow_scripts/probe_model.py"
 
 
 rule tabulate_inversion:
     input:
-        scores=collect("results/{{run}}/inversion/{inversion}/{shard}.parquet", inversion=INVERSIONS, shard=SAMPLE_SHARDS),
-        evidence=collect("results/{{run}}/inversion/{inversion}/membership.parquet", inversion=INVERSIONS),
-        chance=collect("results/{{run}}/inversion/{inversion}/chance.parquet", inversion=INVERSIONS),
+        scores=collect(
+            "results/{{run}}/inversion/{inversion}/{shard}.parquet", inversion=audit.inversions, shard=audit.sample_shards
+        ),
+        evidence=collect("results/{{run}}/inversion/{inversion}/membership.parquet", inversion=audit.inversions),
+        chance=collect("results/{{run}}/inversion/{inversion}/chance.parquet", inversion=audit.inversions),
     output:
         scores=report(
             "results/{run}/tables/invmm_scores.csv",
@@ -111,10 +120,10 @@ rule tabulate_inversion:
         interval=config["interval"],
         studies=[
             {"model": name, **config["inversions"][name]["study"]}
-            for name in INVERSIONS
+            for name in audit.inversions
             if config["inversions"][name]["study"]
         ],
-        code=digest_of("inversion/outcome", "inversion/chance", "tables"),
+        code=digest_of("tabulate_inversion"),
     script:
         "../workflow_scripts/tabulate_inversion.py"
 
@@ -125,8 +134,10 @@ rule plot_inversion:
         images="results/{run}/tables/invmm_images.csv",
         factors="results/{run}/tables/invmm_factors.csv",
         membership="results/{run}/tables/invmm_membership.csv",
-        noise=collect("results/{{run}}/inversion/{inversion}/{shard}.safetensors", inversion=INVERSIONS, shard=SAMPLE_SHARDS),
-        frames=collect("results/{{run}}/data/corpus-{corpus}/shards-frames.json", corpus=INVERTED),
+        noise=collect(
+            "results/{{run}}/inversion/{inversion}/{shard}.safetensors", inversion=audit.inversions, shard=audit.sample_shards
+        ),
+        frames=collect("results/{{run}}/data/corpus-{corpus}/shards-frames.json", corpus=audit.inverted),
     output:
         copies=report(
             "results/{run}/figures/fig_invmm_copies.png",
@@ -169,8 +180,8 @@ rule plot_inversion:
     conda:
         "../envs/torch.yaml"
     params:
-        corpora={name: config["inversions"][name]["corpus"] for name in INVERSIONS},
-        sources={name: config["corpora"][name] for name in INVERTED},
-        code=digest_of("inversion/plots", "clip_frames"),
+        corpora={name: config["inversions"][name]["corpus"] for name in audit.inversions},
+        sources={name: config["corpora"][name] for name in audit.inverted},
+        code=digest_of("plot_inversion"),
     script:
         "../workflow_scripts/plot_inversion.py"

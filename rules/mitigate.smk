@@ -1,14 +1,16 @@
-"""Mitigation while generating: the most copied prompts again, with embeddings adjusted at the first step, and what that does.
+"""Mitigation while generating: the prompts with the most copies once more, with embeddings adjusted at the first step.
 
-The clips are a set like any other: describe_frames, compute_flow, the search and score_clips take them as mitigated-<name>.
+Takes: prompts, detector and record of a model; features and scores of its clips without and with mitigation.
+Makes: the set mitigated-<name>, which is searched and scored like any other set; table mitigation.
 """
+
+
+include: "inputs/mitigate.smk"
 
 
 rule mitigate_clips:
     input:
-        prompts=lambda wildcards: f"results/{RUN}/prompts/{MITIGATIONS[wildcards.mitigation]['model']}.parquet",
-        detector=lambda wildcards: f"results/{RUN}/detection/{MITIGATIONS[wildcards.mitigation]['model']}.json",
-        model=lambda wildcards: f"results/{RUN}/models/{MITIGATIONS[wildcards.mitigation]['model']}.json",
+        unpack(mitigated_inputs),
     output:
         frames="results/{run}/data/mitigated-{mitigation}/{shard}.frames.npy",
         clips="results/{run}/data/mitigated-{mitigation}/{shard}.clips.parquet",
@@ -27,8 +29,8 @@ rule mitigate_clips:
     params:
         seed=config["seed"],
         shards=config["sample_shards"],
-        mitigation=lambda wildcards: MITIGATIONS[wildcards.mitigation],
-        spec=lambda wildcards: generation_spec(config["models"][MITIGATIONS[wildcards.mitigation]["model"]]),
+        mitigation=lookup("mitigations/{mitigation}", within=config),
+        spec=mitigating_keys,
         recipe=RECIPES["mitigate_clips"],
     script:
         "../workflow_scripts/mitigate_clips.py"
@@ -36,7 +38,7 @@ rule mitigate_clips:
 
 rule tabulate_mitigation:
     input:
-        unpack(lambda wildcards: mitigation_files()),
+        unpack(mitigation_files),
     output:
         report(
             "results/{run}/tables/mitigation.csv",
@@ -49,11 +51,10 @@ rule tabulate_mitigation:
     conda:
         "../envs/media.yaml"
     params:
-        mitigations=MITIGATIONS,
-        shards=config["sample_shards"],
+        mitigations=audit.mitigations,
         content=config["content"],
         motion=config["motion"],
         interval=config["interval"],
-        code=digest_of("mitigated", "scores", "statistics"),
+        code=digest_of("tabulate_mitigation"),
     script:
         "../workflow_scripts/tabulate_mitigation.py"

@@ -1,15 +1,22 @@
-"""Scores and verdicts of every set of clips."""
+"""Scores of every set of clips, and the verdict of the audit.
+
+Takes: features and matches of a set; thresholds in force; table 2.
+Makes: scores by set, with the match, threshold and verdict of each clip; verdict.json.
+"""
+
+
+include: "inputs/score.smk"
 
 
 rule score_clips:
     input:
         own_content="results/{run}/data/{set}/shards-content.json",
         own_motion="results/{run}/data/{set}/shards-motion.json",
-        corpus_content=lambda wildcards: lists_of("content", [f"corpus-{corpus_of(wildcards)}"])[0],
-        corpus_motion=lambda wildcards: lists_of("motion", [f"corpus-{corpus_of(wildcards)}"])[0],
-        content=collect("results/{{run}}/matches/{{set}}/{part}.content.parquet", part=PARTS),
-        motion=collect("results/{{run}}/matches/{{set}}/{part}.motion.parquet", part=PARTS),
-        thresholds=lambda wildcards: calibrated_thresholds([corpus_of(wildcards)]),
+        corpus_content=reference_content,
+        corpus_motion=reference_motion,
+        content=collect("results/{{run}}/matches/{{set}}/{part}.content.parquet", part=audit.sample_shards),
+        motion=collect("results/{{run}}/matches/{{set}}/{part}.motion.parquet", part=audit.sample_shards),
+        thresholds="results/{run}/thresholds.json",
     output:
         "results/{run}/scores/{set}.parquet",
     log:
@@ -23,8 +30,8 @@ rule score_clips:
     params:
         content=config["content"],
         motion=config["motion"],
-        corpus=lambda wildcards: corpus_of(wildcards),
-        code=digest_of("scores", "thresholds"),
+        corpus=corpus_of_set,
+        code=digest_of("score_clips"),
     script:
         "../workflow_scripts/score_clips.py"
 
@@ -33,10 +40,10 @@ rule write_verdict:
     input:
         table="results/{run}/tables/table2_memorization.csv",
         not_done="results/{run}/tables/not_done.csv",
-        models=collect("results/{{run}}/models/{model}.json", model=PROMPTED),
-        scores=collect("results/{{run}}/scores/generated-{model}.parquet", model=MODELS),
-        clips=collect("results/{{run}}/data/generated-{model}/shards-content.json", model=MODELS),
-        corpus=collect("results/{{run}}/data/corpus-{corpus}/shards-content.json", corpus=AUDITED),
+        models=collect("results/{{run}}/models/{model}.json", model=audit.prompted),
+        scores=collect("results/{{run}}/scores/generated-{model}.parquet", model=audit.models),
+        clips=collect("results/{{run}}/data/generated-{model}/shards-content.json", model=audit.models),
+        corpus=collect("results/{{run}}/data/corpus-{corpus}/shards-content.json", corpus=audit.audited),
     output:
         report(
             "results/{run}/verdict.json",
@@ -49,10 +56,9 @@ rule write_verdict:
     conda:
         "../envs/media.yaml"
     params:
-        # Hints for an estimate and for getting files are no part of what was audited.
+        # Hints for an estimate and for obtaining files are not part of what was audited.
         config={key: value for key, value in config.items() if key not in ("estimate", "obtain")},
-        prompted=PROMPTED,
-        code=digest_of("verdict"),
-        schema=str(Path(workflow.basedir) / "rules/schemas/verdict.schema.yaml"),
+        prompted=audit.prompted,
+        code=digest_of("write_verdict"),
     script:
         "../workflow_scripts/write_verdict.py"

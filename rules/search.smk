@@ -1,4 +1,15 @@
-"""Indexes of the references, and the search of every set of clips in them."""
+"""Indexes of the references (the clips of a corpus), and the search for the best matches of every set of clips.
+
+Takes: descriptors and flows of the references and of the clips that are looked up.
+Makes: for each corpus an index for content and one for motion; a recall certificate of each index that is used; best matches.
+"""
+
+
+include: "inputs/search.smk"
+
+
+# Only a search on a GPU needs a conda environment with torch.
+SEARCH_ENVIRONMENT = "../envs/search-gpu.yaml" if config["search"]["gpu"] else "../envs/search-cpu.yaml"
 
 
 rule train_index:
@@ -13,15 +24,15 @@ rule train_index:
     wildcard_constraints:
         kind="content|motion",
     conda:
-        search_environment()
+        SEARCH_ENVIRONMENT
     threads: share_of_cores(2)
     resources:
         mem_mb=growing(4000),
     params:
-        search=INDEX,
-        motion=lambda wildcards: MOTION_SEARCH if wildcards.kind == "motion" else {},
+        search=audit.index,
+        motion=motion_keys,
         seed=config["seed"],
-        code=digest_of("approximate"),
+        code=digest_of("train_index"),
     script:
         "../workflow_scripts/train_index.py"
 
@@ -37,15 +48,15 @@ rule fill_index:
     wildcard_constraints:
         kind="content|motion",
     conda:
-        search_environment()
+        SEARCH_ENVIRONMENT
     threads: 1
     resources:
         mem_mb=growing(3000),
     params:
-        parts=len(PARTS),
-        search=INDEX,
-        motion=lambda wildcards: MOTION_SEARCH if wildcards.kind == "motion" else {},
-        code=digest_of("approximate"),
+        parts=len(audit.sample_shards),
+        search=audit.index,
+        motion=motion_keys,
+        code=digest_of("fill_index"),
     script:
         "../workflow_scripts/fill_index.py"
 
@@ -54,7 +65,7 @@ rule merge_index:
     input:
         references="results/{run}/data/corpus-{corpus}/shards-{kind}.json",
         trained="results/{run}/index/{corpus}/{kind}.trained",
-        parts=collect("results/{{run}}/index/{{corpus}}/{{kind}}.{part}.part", part=PARTS),
+        parts=collect("results/{{run}}/index/{{corpus}}/{{kind}}.{part}.part", part=audit.sample_shards),
     output:
         index="results/{run}/index/{corpus}/{kind}.faiss",
         lists="results/{run}/index/{corpus}/{kind}.lists",
@@ -64,25 +75,25 @@ rule merge_index:
     wildcard_constraints:
         kind="content|motion",
     conda:
-        search_environment()
+        SEARCH_ENVIRONMENT
     resources:
         mem_mb=growing(4000),
     params:
-        search=INDEX,
-        motion=lambda wildcards: MOTION_SEARCH if wildcards.kind == "motion" else {},
+        search=audit.index,
+        motion=motion_keys,
         flow_grid=config["flow"]["grid"],
-        code=digest_of("approximate"),
+        code=digest_of("merge_index"),
     script:
         "../workflow_scripts/merge_index.py"
 
 
 rule certify_index:
     input:
-        queries=lambda wildcards: certificate_queries(wildcards.corpus, wildcards.kind),
+        queries=certificate_queries,
         references="results/{run}/data/corpus-{corpus}/shards-{kind}.json",
         index="results/{run}/index/{corpus}/{kind}.faiss",
         lists="results/{run}/index/{corpus}/{kind}.lists",
-        thresholds=lambda wildcards: calibrated_thresholds([wildcards.corpus]),
+        thresholds="results/{run}/thresholds.json",
     output:
         "results/{run}/index/{corpus}/{kind}.certificate.json",
     log:
@@ -92,7 +103,7 @@ rule certify_index:
     wildcard_constraints:
         kind="content|motion",
     conda:
-        search_environment()
+        SEARCH_ENVIRONMENT
     threads: share_of_cores(2)
     resources:
         mem_mb=growing(4000),
@@ -102,16 +113,14 @@ rule certify_index:
         motion=config["motion"],
         level=config["interval"]["level"],
         seed=config["seed"],
-        code=digest_of("approximate"),
+        code=digest_of("certify_index"),
     script:
         "../workflow_scripts/certify_index.py"
 
 
 rule search_content:
     input:
-        unpack(lambda wildcards: query_and_reference(wildcards, "content")),
-        index=lambda wildcards: index_files(wildcards, "content"),
-        certificate=lambda wildcards: certificate_of(wildcards, "content"),
+        unpack(searched_content),
     output:
         "results/{run}/matches/{set}/{part}.content.parquet",
     log:
@@ -119,26 +128,24 @@ rule search_content:
     benchmark:
         "results/{run}/benchmarks/search_content/{set}.{part}.tsv"
     conda:
-        search_environment()
-    threads: share_of_cores(len(PARTS))
+        SEARCH_ENVIRONMENT
+    threads: share_of_cores(len(audit.sample_shards))
     resources:
         gpu=int(config["search"]["gpu"]),
         mem_mb=growing(3000),
     params:
         # Which held-out clips of a corpus are looked up here.
-        parts=len(PARTS),
+        parts=len(audit.sample_shards),
         search=config["search"],
         metric=config["content"]["metric"],
-        code=digest_of("approximate", "matching", "search_gpu"),
+        code=digest_of("search_content"),
     script:
         "../workflow_scripts/search_content.py"
 
 
 rule search_motion:
     input:
-        unpack(lambda wildcards: query_and_reference(wildcards, "motion")),
-        index=lambda wildcards: index_files(wildcards, "motion"),
-        certificate=lambda wildcards: certificate_of(wildcards, "motion"),
+        unpack(searched_motion),
     output:
         "results/{run}/matches/{set}/{part}.motion.parquet",
     log:
@@ -146,15 +153,16 @@ rule search_motion:
     benchmark:
         "results/{run}/benchmarks/search_motion/{set}.{part}.tsv"
     conda:
-        search_environment()
-    threads: share_of_cores(len(PARTS))
+        SEARCH_ENVIRONMENT
+    threads: share_of_cores(len(audit.sample_shards))
     resources:
         mem_mb=growing(4000),
     params:
         # Which held-out clips of a corpus are looked up here.
-        parts=len(PARTS),
+        parts=len(audit.sample_shards),
         search=config["search"],
-        motion=MOTION_SEARCH,
-        code=digest_of("approximate", "matching"),
+        metric=config["motion"]["metric"],
+        motion=audit.motion_search,
+        code=digest_of("search_motion"),
     script:
         "../workflow_scripts/search_motion.py"

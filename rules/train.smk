@@ -1,12 +1,22 @@
-"""Training of the reference models on a corpus of this workflow. The audit itself never trains: the weights are shipped."""
+"""Training of the reference models (small models with known training data). An audit never trains: their weights are shipped.
+
+Takes: frames and clip tables of the training corpus; weights of SSCD.
+Makes: an autoencoder; models in the format of diffusers, each with a card and a record of its training.
+"""
+
+
+include: "inputs/train.smk"
 
 
 rule train_autoencoder:
     input:
         frames=collect(
-            "results/{run}/data/corpus-{corpus}/{shard}.frames.npy", run=RUN, corpus=config["train"]["corpus"], shard=SHARDS
+            "results/{run}/data/corpus-{corpus}/{shard}.frames.npy",
+            run=audit.run,
+            corpus=config["train"]["corpus"],
+            shard=audit.shards,
         ),
-        weights=weights_of(descriptor_weights()),
+        weights=weights_of(audit.descriptor_weights),
     output:
         "results/{run}/train/autoencoder/config.json",
         "results/{run}/train/autoencoder/diffusion_pytorch_model.safetensors",
@@ -21,7 +31,7 @@ rule train_autoencoder:
     params:
         seed=config["seed"],
         plan=config["train"]["autoencoder"],
-        code=digest_of("models/autoencoder"),
+        code=digest_of("train_autoencoder"),
         preset=config["descriptors"]["preset"],
     script:
         "../workflow_scripts/train_autoencoder.py"
@@ -30,19 +40,25 @@ rule train_autoencoder:
 rule train_model:
     input:
         frames=collect(
-            "results/{run}/data/corpus-{corpus}/{shard}.frames.npy", run=RUN, corpus=config["train"]["corpus"], shard=SHARDS
+            "results/{run}/data/corpus-{corpus}/{shard}.frames.npy",
+            run=audit.run,
+            corpus=config["train"]["corpus"],
+            shard=audit.shards,
         ),
         clips=collect(
-            "results/{run}/data/corpus-{corpus}/{shard}.clips.parquet", run=RUN, corpus=config["train"]["corpus"], shard=SHARDS
+            "results/{run}/data/corpus-{corpus}/{shard}.clips.parquet",
+            run=audit.run,
+            corpus=config["train"]["corpus"],
+            shard=audit.shards,
         ),
-        autoencoder=f"results/{RUN}/train/autoencoder/config.json",
-        ceiling=f"results/{RUN}/train/autoencoder/ceiling.json",
+        autoencoder=f"{audit.root}/train/autoencoder/config.json",
+        ceiling=f"{audit.root}/train/autoencoder/ceiling.json",
     output:
-        f"{TRAINED}/{{kind}}/model_index.json",
-        card=f"{TRAINED}/{{kind}}/README.md",
-        history=f"{TRAINED}/{{kind}}/training.json",
+        f"{config['train']['output']}/{{kind}}/model_index.json",
+        card=f"{config['train']['output']}/{{kind}}/README.md",
+        history=f"{config['train']['output']}/{{kind}}/training.json",
     log:
-        f"{TRAINED}/{{kind}}/training.log",
+        f"{config['train']['output']}/{{kind}}/training.log",
     wildcard_constraints:
         kind=one_of(config["train"]["models"]),
     conda:
@@ -53,9 +69,9 @@ rule train_model:
         mem_mb=growing(6000),
     params:
         seed=config["seed"],
-        plan=lambda wildcards: config["train"]["models"][wildcards.kind],
+        plan=training_plan,
         recipe=RECIPES["train_model"],
-        corpus=lambda wildcards: footage_of(config["train"]["corpus"]),
-        checkpoint=lambda wildcards: f"results/{RUN}/train/{wildcards.kind}.checkpoint",
+        corpus=training_footage,
+        checkpoint=training_checkpoint,
     script:
         "../workflow_scripts/train_model.py"

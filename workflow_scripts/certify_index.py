@@ -1,78 +1,36 @@
-"""Recall of an index, measured against exact search for a sample of the clips that are looked up; too little stops the run."""
+"""Measure the recall of an index against exact search, on a sample of the searched clips. Too low a recall stops the run."""
 
-import numpy as np
+import faiss
 
-from vidmem import matching
-from vidmem.approximate import (
-    check_recall,
-    content_candidates,
-    measured_recall,
-    motion_candidates,
-    sampled_queries,
-)
-from vidmem.faiss_index import open_for_search
-from vidmem.features import load_queries, query_clips
-from vidmem.logs import LOGGER, start_logging
-from vidmem.references import ReferenceShards
-from vidmem.shards import LISTED, load_shards
-from vidmem.store import load_tables, save_json
-from vidmem.thresholds import load_thresholds, thresholds_of
+from vidmem.base.logs import LOGGER, start_logging
+from vidmem.base.shards import load_shards
+from vidmem.base.store import save_json
+from vidmem.features.motion_rule import MotionRule
+from vidmem.scoring.thresholds import thresholds_of
+from vidmem.search.certificate import best_scores, known_queries
+from vidmem.search.faiss_index import open_for_search
+from vidmem.search.references import ReferenceShards
+from vidmem.search.through_index import check_recall, measured_recall, sampled_queries
 
 
-def certify(inputs, kind: str, params, corpus: str, threads: int, destination: str) -> None:
-    import faiss
-
-    faiss.omp_set_num_threads(threads)
-    search, motion, certificate = params.search, params.motion, params.search["certificate"]
-    references = ReferenceShards.listed(inputs.references, kind)
-    index = open_for_search(inputs.index, search["parameters"])
-    sets, known = [load_shards(path) for path in inputs.queries], []
-    for place, files in enumerate(sets):
-        clips = load_tables(files["clips"])
-        long = clips[clips["count"] >= (1 if kind == "content" else motion["k"] + 1)]
-        known += [(str(place), name) for name in query_clips(long)]
-    asked = sampled_queries(known, certificate["queries"], params.seed)
-    exact, found = [np.zeros(0)], [np.zeros(0)]
-    for place, files in enumerate(sets):
-        names = [name for number, name in asked if int(number) == place]
-        if names:
-            queries = load_queries(*(files[name] for name in LISTED[kind]), set(names))
-            pair = content_scores if kind == "content" else motion_scores
-            for scores, part in zip((exact, found), pair(queries, names, references, index, search, motion)):
-                scores.append(part)
-    metric = params.content["metric"] if kind == "content" else "ofs_k"
-    threshold = thresholds_of(params.content, motion, load_thresholds(inputs.thresholds, 1)[0], corpus)[metric]
-    recall = measured_recall(np.concatenate(exact), np.concatenate(found), threshold, params.level)
+def certify(inputs, kind: str, corpus: str, search: dict, rule: MotionRule, threshold: float, level: float, seed: int) -> dict:
+    references, index = ReferenceShards.listed(inputs.references, kind), open_for_search(inputs.index, search["parameters"])
+    # Sorted by number, because as text 10 comes before 2. So the sample of a set does not depend on its name.
+    sets, plan = {str(place): load_shards(path) for place, path in enumerate(inputs.queries)}, search["certificate"]
+    known = known_queries(sets, 1 if kind == "content" else rule.k + 1)
+    asked = sampled_queries(known, plan["queries"], seed)
+    recall = measured_recall(*best_scores(kind, sets, asked, references, index, search, rule), threshold, level)
     LOGGER.info("index of %s: %s", kind, recall.text())
-    check_recall(recall, certificate["recall"], f"index of {kind}, corpus {corpus}")
-    about = {"sampled": len(asked), "known": len(known), "least": certificate["recall"], "text": recall.text()}
-    save_json(destination, vars(recall) | about | {"index": search["index"], "parameters": search["parameters"]})
-
-
-def content_scores(queries, names, references, index, search: dict, motion: dict) -> list[np.ndarray]:
-    answers = [
-        matching.nearest_clips(queries, names, references, 1, search["block"]),
-        content_candidates(index, queries, names, references, search, 1),
-    ]
-    return [best_of(matching.content_matches(queries, names, references, found, 1, "", ""), names) for found in answers]
-
-
-def motion_scores(queries, names, references, index, search: dict, motion: dict) -> list[np.ndarray]:
-    sides, block = motion["filter"]["sides"], matching.block_of(queries, names, motion)
-    coarse = matching.block_of(queries, names, motion, search["motion_grid"])
-    answers = [
-        matching.nearest_motion(block, references, motion, [sides], 1)[0],
-        motion_candidates(index, coarse, references, motion, search),
-    ]
-    matches = [matching.rescored_motion(block, references, found, motion, sides, 1) for found in answers]
-    return [best_of(matching.motion_matches(block, found, "motion", "", ""), names) for found in matches]
-
-
-def best_of(matches, names) -> np.ndarray:
-    return matches[matches["rank"] == 1].set_index("query")["score"].reindex(names).to_numpy(float)
+    check_recall(recall, plan["recall"], f"index of {kind}, corpus {corpus}")
+    about = {"sampled": len(asked), "known": len(known), "least": plan["recall"], "text": recall.text()}
+    return vars(recall) | about | {"index": search["index"], "parameters": search["parameters"]}
 
 
 if "snakemake" in globals():
     start_logging(snakemake.log[0], snakemake.scriptdir, snakemake.params)
-    wildcards = snakemake.wildcards
-    certify(snakemake.input, wildcards.kind, snakemake.params, wildcards.corpus, snakemake.threads, snakemake.output[0])
+    params, kind, corpus = snakemake.params, snakemake.wildcards.kind, snakemake.wildcards.corpus
+    faiss.omp_set_num_threads(snakemake.threads)
+    metric = {"content": params.content, "motion": params.motion}[kind]["metric"]
+    threshold = thresholds_of(snakemake.input.thresholds, corpus, [metric])[metric]
+    settings = params.search, MotionRule.of(params.motion), threshold, params.level, params.seed
+    save_json(snakemake.output[0], certify(snakemake.input, kind, corpus, *settings))

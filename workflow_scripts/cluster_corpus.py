@@ -1,32 +1,25 @@
-"""Static signals of the captions of a corpus: near-duplicate clips, identical and near captions, copies."""
+"""Compute static signals of the captions of a corpus: near-duplicate clips, identical and similar captions, copies."""
 
 from functools import partial
 
 import faiss
-import numpy as np
 
-from vidmem.approximate import content_vectors, stored_vectors
-from vidmem.curation import near_duplicate_clusters, static_signals
-from vidmem.faiss_index import open_index, vector_ids
-from vidmem.features import reference_rows
-from vidmem.logs import LOGGER, start_logging
-from vidmem.references import ReferenceShards
-from vidmem.store import load_tables, save_table
+from vidmem.base.logs import LOGGER, start_logging
+from vidmem.base.store import load_tables, save_table
+from vidmem.prompts.curation import static_signals
+from vidmem.prompts.near_duplicates import near_duplicate_clusters
+from vidmem.search.faiss_index import open_index
+from vidmem.search.references import ReferenceShards
+from vidmem.search.through_index import frame_blocks, indexed_frames, stored_vectors
 
 
-def cluster(inputs, curation: dict, block: int, threads: int, destination: str) -> None:
+def cluster_corpus(inputs, curation: dict, block: int, threads: int, destination: str) -> None:
     faiss.omp_set_num_threads(threads)
     references = ReferenceShards.listed(inputs.references, "content")
-    clips, rows, ids = load_tables([clips for clips, _, _ in references.files]), [], []
-    for number in range(len(references)):
-        own = reference_rows(references.shard(number), references.names(number))
-        rows.append(references.owners(number)[own])
-        ids.append(vector_ids(number, own))
+    clips = load_tables([clips for clips, _, _ in references.files])
+    found, stored = indexed_frames(references), partial(stored_vectors, references)
     index, limits = open_index(inputs.index), (curation["similarity"], curation["min_information"])
-    shards = ((references.shard(number), references.names(number), number) for number in range(len(references)))
-    blocks = (vectors for shard in shards for vectors, _ in content_vectors(*shard, block))
-    stored = partial(stored_vectors, references)
-    clusters = near_duplicate_clusters(clips, index, np.concatenate(rows), np.concatenate(ids), blocks, stored, *limits)
+    clusters = near_duplicate_clusters(clips, index, *found, frame_blocks(references, block), stored, *limits)
     inside = clusters[clusters["cluster_reason"] == ""]
     LOGGER.info("%d clips in %d clusters", len(inside), inside["cluster"].nunique())
     LOGGER.info("not in the graph: %s", clusters["cluster_reason"].value_counts().drop("", errors="ignore").to_dict())
@@ -36,4 +29,4 @@ def cluster(inputs, curation: dict, block: int, threads: int, destination: str) 
 if "snakemake" in globals():
     start_logging(snakemake.log[0], snakemake.scriptdir, snakemake.params)
     params = snakemake.params
-    cluster(snakemake.input, params.curation, params.block, snakemake.threads, snakemake.output[0])
+    cluster_corpus(snakemake.input, params.curation, params.block, snakemake.threads, snakemake.output[0])

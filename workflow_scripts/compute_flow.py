@@ -1,20 +1,18 @@
-"""Optical flow of the frame pairs of one shard, and what the natural motion filter needs to know of each pair."""
+"""Compute the optical flow of the frame pairs of one shard, and the numbers that the natural motion filter needs."""
 
 from pathlib import Path
 
 import cv2
 
-from vidmem.devices import claim_device, torch_device
-from vidmem.feature_files import FlowFiles
-from vidmem.features import frame_rows
-from vidmem.logs import progress, start_logging
-from vidmem.store import load_table
+from vidmem.base.devices import claim_device, torch_device
+from vidmem.base.logs import start_logging
+from vidmem.base.store import load_table
+from vidmem.features.clip_features import frame_rows
+from vidmem.features.writers import FlowFiles, write_features
 
 
 def compute_flow(frames: Path, clips: Path, files: FlowFiles) -> None:
-    with files:
-        for clip_id, pictures in progress(frame_rows(load_table(clips), frames).items(), "flow", unit="clip"):
-            files.append(clip_id, pictures)
+    write_features(files, frame_rows(load_table(clips), frames), "flow")
 
 
 if "snakemake" in globals():

@@ -1,20 +1,16 @@
-"""Convert an official checkpoint of a model that diffusers does not carry into a folder in diffusers form."""
+"""Convert an official checkpoint of a model that diffusers does not support into a folder in diffusers form."""
 
 from pathlib import Path
 
-from fetch_model import fetched_folder
-from vidmem.logs import LOGGER, start_logging
-from vidmem.models.fingerprint import BASE_PARTS
-
-WANTED = ["model_index.json", *(f"{part}/*" for part in BASE_PARTS)]
-"""What is fetched of a saved Stable Diffusion."""
+from vidmem.base.logs import LOGGER, start_logging
 
 
 def convert_model(checkpoint: dict, destination: Path) -> None:
-    from vidmem.models.official import convert_checkpoint
+    from vidmem.models.conversion import convert_checkpoint
+    from vidmem.models.download import OF_A_BASE, fetched_folder
 
     base = checkpoint["base"]
-    base = None if base is None else fetched_folder(base, checkpoint["base_revision"], WANTED)
+    base = None if base is None else fetched_folder(base, checkpoint["base_revision"], OF_A_BASE)
     convert_checkpoint(checkpoint, base, destination)
     LOGGER.info("%s: converted to %s", checkpoint["file"], destination)
 

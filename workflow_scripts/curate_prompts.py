@@ -1,24 +1,19 @@
-"""Curated prompts of a corpus: static signals, one-step scores, further lists, the combined rank; Parquet and a card."""
+"""Write the curated prompts of a corpus with their signals, one-step scores and combined rank, as Parquet with a card."""
 
 import json
 from pathlib import Path
 
-from vidmem.curation import curate
-from vidmem.logs import LOGGER, start_logging
-from vidmem.prompt_card import prompt_card
-from vidmem.prompt_lists import load_prompt_list
-from vidmem.sources import code_commit
-from vidmem.store import hash_file, load_table, save_table, save_text
+from vidmem.base.code_digest import code_commit
+from vidmem.base.logs import start_logging
+from vidmem.base.store import hash_file, load_table, save_table, save_text
+from vidmem.exhibits.prompt_card import prompt_card
+from vidmem.prompts.curation import curate
+from vidmem.prompts.prompt_lists import load_named_lists
 
 
 def curate_prompts(inputs, corpus: str, curation: dict, output) -> None:
     scores = {Path(path).name.split(".")[0]: load_table(path) for path in inputs.scores}
-    lists = []
-    for entry in curation["lists"]:
-        how = {key: value for key, value in entry.items() if key not in ("name", "path")}
-        layout, table = load_prompt_list(entry["path"], **how)
-        LOGGER.info("%s: %d prompts, laid out as %s", entry["name"], len(table), layout.name)
-        lists.append(table.assign(source=entry["name"]))
+    lists = load_named_lists(curation["lists"])
     table = curate(load_table(inputs.signals), scores, lists, f"corpus-{corpus}", curation["licence"])
     save_table(output.prompts, table)
     provenance = {

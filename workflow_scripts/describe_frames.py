@@ -1,18 +1,16 @@
-"""SSCD descriptors of the frames of one shard."""
+"""Compute SSCD descriptors of the frames of one shard."""
 
 from pathlib import Path
 
-from vidmem.devices import claim_device, torch_device
-from vidmem.feature_files import DescriptorFiles
-from vidmem.features import frame_rows
-from vidmem.logs import progress, start_logging
-from vidmem.store import load_table
+from vidmem.base.devices import claim_device, torch_device
+from vidmem.base.logs import start_logging
+from vidmem.base.store import load_table
+from vidmem.features.clip_features import frame_rows
+from vidmem.features.writers import DescriptorFiles, write_features
 
 
-def describe(frames: Path, clips: Path, files: DescriptorFiles) -> None:
-    with files:
-        for clip_id, pictures in progress(frame_rows(load_table(clips), frames).items(), "describe", unit="clip"):
-            files.append(clip_id, pictures)
+def describe_frames(frames: Path, clips: Path, files: DescriptorFiles) -> None:
+    write_features(files, frame_rows(load_table(clips), frames), "describe")
 
 
 if "snakemake" in globals():
@@ -27,4 +25,4 @@ if "snakemake" in globals():
         snakemake.threads,
         torch_device(claimed) if claimed else "cpu",
     )
-    describe(Path(snakemake.input.frames), Path(snakemake.input.clips), files)
+    describe_frames(Path(snakemake.input.frames), Path(snakemake.input.clips), files)

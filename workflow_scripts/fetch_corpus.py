@@ -1,10 +1,10 @@
-"""Bring what a corpus needs of a data set of the hub to this machine, and record which files are here."""
+"""Download the files of a hub data set that a corpus needs, and record which files are here."""
 
 from pathlib import Path
 
-from vidmem.logs import start_logging
-from vidmem.repositories import fetch_source
-from vidmem.store import save_json
+from vidmem.base.logs import start_logging
+from vidmem.base.store import save_json
+from vidmem.corpus.hub_datasets import fetch_source
 
 
 def fetch_corpus(source: dict, destination: Path) -> None:

@@ -1,11 +1,11 @@
-"""Bring pinned weights here and check their hash."""
+"""Download pinned weights and check their hash."""
 
 from pathlib import Path
 
 from tqdm import tqdm
 
-from vidmem.fetch import fetch_weights
-from vidmem.logs import LOGGER, start_logging
+from vidmem.base.logs import LOGGER, start_logging
+from vidmem.models.weights import fetch_weights
 
 
 def fetch(name: str, destination: Path, given: dict) -> None:

@@ -1,14 +1,17 @@
-"""A part of a FAISS index: the references of every so many-th shard."""
+"""Fill one part of a FAISS index with the references of every n-th shard, where n is the number of parts."""
 
 import faiss
 
-from vidmem.approximate import content_vectors, motion_vectors
-from vidmem.faiss_index import add_vectors, open_index, save_index
-from vidmem.logs import LOGGER, start_logging
-from vidmem.references import ReferenceShards
+from vidmem.base.logs import LOGGER, start_logging
+from vidmem.features.motion_rule import MotionRule
+from vidmem.search.faiss_index import add_vectors, open_index, save_index
+from vidmem.search.references import ReferenceShards
+from vidmem.search.through_index import content_vectors, motion_vectors
 
 
-def fill(inputs, kind: str, part: int, parts: int, search: dict, motion: dict, threads: int, destination: str) -> None:
+def fill(
+    inputs, kind: str, part: int, parts: int, search: dict, rule: MotionRule | None, threads: int, destination: str
+) -> None:
     faiss.omp_set_num_threads(threads)
     references, index = ReferenceShards.listed(inputs.references, kind), open_index(inputs.trained)
     for number in range(part, len(references), parts):
@@ -16,7 +19,7 @@ def fill(inputs, kind: str, part: int, parts: int, search: dict, motion: dict, t
         for vectors, ids in (
             content_vectors(*shard, search["block"])
             if kind == "content"
-            else motion_vectors(*shard, motion, search["motion_grid"])
+            else motion_vectors(*shard, rule, search["motion_grid"])
         ):
             add_vectors(index, vectors, ids)
     LOGGER.info("%d vectors of part %d of %d", index.ntotal, part + 1, parts)
@@ -26,7 +29,6 @@ def fill(inputs, kind: str, part: int, parts: int, search: dict, motion: dict, t
 if "snakemake" in globals():
     start_logging(snakemake.log[0], snakemake.scriptdir, snakemake.params)
     params, wildcards = snakemake.params, snakemake.wildcards
-    fill(
-        snakemake.input, wildcards.kind, int(wildcards.part), params.parts, params.search, params.motion, snakemake.threads,
-        snakemake.output[0],
-    )  # fmt: skip
+    rule = MotionRule.of(params.motion) if params.motion else None
+    given = snakemake.input, wildcards.kind, int(wildcards.part), params.parts, params.search, rule
+    fill(*given, snakemake.threads, snakemake.output[0])

@@ -1,10 +1,13 @@
-"""Detectors of a model, for its guard and for mitigation, and the one-step score of every prompt, from the probes."""
+"""Make the detectors of a model and the one-step score of every prompt from the probes of the first step.
 
-from vidmem.detection import one_step_scores
-from vidmem.detection_data import ProbedModel
-from vidmem.detectors import save_detectors
-from vidmem.logs import start_logging
-from vidmem.store import load_table, load_tables, save_table
+The guard and the mitigations of the model use the detectors.
+"""
+
+from vidmem.base.logs import start_logging
+from vidmem.base.store import load_table, load_tables, save_table
+from vidmem.detection.detectors import save_detectors
+from vidmem.detection.evaluation import one_step_scores
+from vidmem.detection.probed_model import ProbedModel
 
 
 def fit_detectors(inputs, name: str, planted: int, negative_prompt: str | None, output) -> None:

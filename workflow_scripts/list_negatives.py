@@ -1,23 +1,23 @@
-"""List the prompts that no clip was planted for: of a list, or drawn from a grammar."""
+"""List negative prompts, for which no clip was planted. They come from a list or are drawn from a grammar."""
 
 from pathlib import Path
 
-from vidmem.features import listed_clips
-from vidmem.logs import LOGGER, start_logging
-from vidmem.negatives import negative_prompts, prompts_of_grammar
-from vidmem.prompt_lists import load_prompt_list
-from vidmem.store import save_table
+from vidmem.base.logs import LOGGER, start_logging
+from vidmem.base.store import save_table
+from vidmem.features.clip_features import listed_clips
+from vidmem.prompts.negatives import negative_prompts, prompts_of_grammar
+from vidmem.prompts.prompt_lists import load_prompt_list
 
 
 def list_negatives(clips: str, negatives: dict, seed: int, destination: Path) -> None:
     file, count = negatives["file"], negatives["count"]
-    if not file:
-        texts = []
-    elif Path(file).suffix in (".yaml", ".yml"):
+    texts, faults = [], []
+    if Path(file or "").suffix in (".yaml", ".yml"):
         texts = prompts_of_grammar(file, count, seed)
-    else:
-        texts = list(load_prompt_list(file).table["prompt"])[: count or None]
-    table = negative_prompts(texts, listed_clips(clips)["caption"])
+    elif file:
+        listed = load_prompt_list(file).table[: count or None]
+        texts, faults = list(listed["prompt"]), list(listed["reason"].where(listed["status"] != "ok", ""))
+    table = negative_prompts(texts, listed_clips(clips)["caption"], faults)
     LOGGER.info("%d negative prompts: %s", len(table), table["status"].value_counts().to_dict())
     save_table(destination, table)
 

@@ -1,11 +1,11 @@
-"""List the prompts of a model: captions of its corpus, a user's file, or none."""
+"""List the prompts of a model: captions of its corpus, a user's file, or no text for an unconditional model."""
 
 from pathlib import Path
 
-from vidmem.features import listed_clips
-from vidmem.logs import LOGGER, start_logging
-from vidmem.prompts import prompts_of_corpus, prompts_of_file, unprompted
-from vidmem.store import load_table, save_table
+from vidmem.base.logs import LOGGER, start_logging
+from vidmem.base.store import load_table, save_table
+from vidmem.features.clip_features import listed_clips
+from vidmem.prompts.audit_prompts import prompts_of_corpus, prompts_of_file, unprompted
 
 
 def list_prompts(clips: str, signals: list[str], prompts: dict, unconditional: int, destination: Path) -> None:

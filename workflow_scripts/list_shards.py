@@ -1,7 +1,7 @@
-"""List the shards of a set, for jobs that read all of them."""
+"""List the shards of a set of clips for the stages that read all shards."""
 
-from vidmem.logs import start_logging
-from vidmem.shards import save_shards
+from vidmem.base.logs import start_logging
+from vidmem.base.shards import save_shards
 
 if "snakemake" in globals():
     start_logging(snakemake.log[0], snakemake.scriptdir, snakemake.params)

@@ -1,14 +1,14 @@
-"""Make one shard of the controls of a corpus; every control names the clip it was made from."""
+"""Make one shard of the controls of a corpus. Every control names the clip it was made from."""
 
 import numpy as np
 
-from vidmem.clip_frames import Frames
-from vidmem.clip_table import clip_row, clip_table
-from vidmem.control_plan import plan_controls, render_control
-from vidmem.corpus import frame_information
-from vidmem.features import listed_clips, listed_features, mean_magnitudes, usable
-from vidmem.logs import progress, start_logging
-from vidmem.store import ArrayWriter, save_table, shard_of
+from vidmem.base.clip_table import clip_table, usable
+from vidmem.base.identity import shard_of
+from vidmem.base.logs import progress, start_logging
+from vidmem.base.store import ArrayWriter, save_table
+from vidmem.corpus.clip_frames import Frames
+from vidmem.features.clip_features import listed_clips, listed_features, mean_magnitudes
+from vidmem.scoring.control_plan import CONTROL_COLUMNS, control_clips, plan_controls
 
 
 def make_controls(inputs, corpus: dict, name: str, controls: dict, seed: int, shard: int, shards: int, output) -> None:
@@ -18,28 +18,13 @@ def make_controls(inputs, corpus: dict, name: str, controls: dict, seed: int, sh
     flows = listed_features(inputs.motion, "motion", set(plan["origin"]))
     frames = Frames.listed([inputs.frames], {name: corpus})
     frames.read(f"corpus-{name}", plan["picture"])
+    made = control_clips(plan, name, lambda picture: frames.of(f"corpus-{name}", picture), flows.of, corpus["frames"], seed)
     rows = []
     with ArrayWriter(output.frames, (*corpus["size"], 3), "uint8") as writer:
-        for row in progress(list(plan.itertuples()), "controls", unit="clip"):
-            clip = render_control(row, frames.of(f"corpus-{name}", row.picture), flows.of, corpus["frames"], seed)
-            rows.append(
-                clip_row(
-                    {"origin": row.origin, "picture": row.picture},
-                    clip_id=row.clip_id,
-                    set=f"controls-{name}",
-                    source="controls",
-                    split="control",
-                    first=writer.append(clip),
-                    count=len(clip),
-                    fps=row.fps,
-                    information=frame_information(clip),
-                    control=row.control,
-                    variant=row.variant,
-                    origin=row.origin,
-                    picture=row.picture,
-                )
-            )
-    save_table(output.clips, clip_table(rows, ("control", "variant", "origin", "picture")))
+        for row, clip in progress(made, "controls", len(plan), "clip"):
+            writer.append(clip)
+            rows.append(row)
+    save_table(output.clips, clip_table(rows, CONTROL_COLUMNS))
 
 
 if "snakemake" in globals():

@@ -1,25 +1,24 @@
-"""Figures 7 and 8: ROC curves of first-step detection, and magnitudes along the denoising steps."""
+"""Figures 7 and 8: ROC curves of first-step detection, and guidance magnitudes along the denoising steps."""
 
 import pandas as pd
 
-from vidmem.detection import detector_scores, metric_case, planted_cases, why_not_defined
-from vidmem.detection_data import load_model
-from vidmem.detection_plots import detection_roc, magnitude_steps
-from vidmem.figures import save_figure
-from vidmem.logs import start_logging
-from vidmem.scores import prompt_verdicts
+from vidmem.base.logs import start_logging
+from vidmem.base.named_files import files_by_name
+from vidmem.detection.evaluation import detector_scores, metric_case, planted_cases, why_not_defined
+from vidmem.detection.probed_model import load_model
+from vidmem.exhibits.detection_figures import detection_roc, magnitude_steps
+from vidmem.exhibits.figures import save_figure
+from vidmem.scoring.scores import prompt_verdicts
 
 
-def plot_detection(inputs, params, output) -> None:
+def plot_detection(files: dict, params, output) -> None:
     panels, bands = [], []
-    for place, name in enumerate(params.guided):
-        model, label = load_model(inputs, place, params.shards), params.models[name]["label"]
+    for name in params.guided:
+        model, label = load_model(files[name]), params.models[name]["label"]
         verdicts = {
-            kind: prompt_verdicts(model.clips, model.scores, metric, rule["samples"])
-            for kind, metric, rule in (
-                ("content", params.content["metric"], params.content), ("motion", "ofs_k", params.motion)
-            )
-        }  # fmt: skip
+            kind: prompt_verdicts(model.clips, model.scores, rule["metric"], rule["samples"])
+            for kind, rule in (("content", params.content), ("motion", params.motion))
+        }
         planted = planted_cases(model.prompts, params.detection["planted"])
         cases = {f"planted {case.copies}x, {case.data}": case for case in planted if case.copies.endswith("+")}
         cases |= {f"{kind} verdict": metric_case(table) for kind, table in verdicts.items()}
@@ -42,4 +41,5 @@ def along_steps(guidance: pd.DataFrame, kind: str, memorised: pd.Series) -> pd.D
 
 if "snakemake" in globals():
     start_logging(snakemake.log[0], snakemake.scriptdir, snakemake.params)
-    plot_detection(snakemake.input, snakemake.params, snakemake.output)
+    files = files_by_name(dict(snakemake.input.items()), snakemake.params.guided)
+    plot_detection(files, snakemake.params, snakemake.output)

@@ -1,45 +1,34 @@
-"""Figures 1, 3, 4 and 5: training clips above, and images beside, what the models made of them."""
+"""Figures 1, 3, 4 and 5: training clips above, and training images beside, the generated clips that match them."""
 
-from vidmem.clip_frames import Frames
-from vidmem.corpus import fit_frames
-from vidmem.exhibit_data import Pair, load_pairs
-from vidmem.figures import gallery, image_panel, save_figure
-from vidmem.logs import start_logging
+from vidmem.base.logs import start_logging
+from vidmem.corpus.clip_frames import Frames
+from vidmem.exhibits.best_matches import load_pairs, match_row
+from vidmem.exhibits.figures import gallery, image_panel, save_figure
+from vidmem.features.metrics import Metric, metric_of
+
+CLIPS, EACH = 8, 4  # in a gallery of several models, and of each model in the gallery of all
 
 
-def plot_galleries(inputs, models: dict, corpora: dict, content: dict, output) -> None:
+def plot_galleries(inputs, models: dict, corpora: dict, metric: Metric, output) -> None:
     frames = Frames.listed(inputs.frames, corpora)
-    films = load_pairs(models, inputs.scores, frames, content["metric"], 8, "member")
+    films, stills = (load_pairs(models, inputs.scores, frames, metric.name, CLIPS, split) for split in ("member", "image"))
 
-    def row(pair: Pair) -> dict:
-        training = frames.of(f"corpus-{models[pair.model]['corpus']}", pair.training)
-        generated = fit_frames(frames.of(f"generated-{pair.model}", pair.generated), training.shape[1:3], "stretch")
-        return {
-            "training": training,
-            "generated": generated,
-            "training_frame": pair.training_frame, "generated_frame": pair.generated_frame, "score": pair.score,
-            "threshold": pair.threshold, "copies": pair.copies, "metric": content["metric"].upper(),
-            "caption": pair.caption, "prompt": pair.prompt, "label": models[pair.model]["label"],
-        }  # fmt: skip
+    def rows_of(pairs: list) -> list[dict]:
+        return [match_row(pair, frames, models[pair.model], metric.label) for pair in pairs]
 
-    prompted = [pair for model in models if models[model]["prompted"] for pair in films[model]]
-    unprompted = [pair for model in models if not models[model]["prompted"] for pair in films[model]]
-    first_four = [pair for model in models for pair in films[model][:4]]
-    titles = {"text": "Extracted from text-to-video models", "unconditional": "Extracted from unconditional models"}
-    save_figure(gallery([row(pair) for pair in prompted[:8]], titles["text"]), output.text)
-    save_figure(gallery([row(pair) for pair in unprompted[:8]], titles["unconditional"]), output.unconditional)
-    save_figure(gallery([row(pair) for pair in first_four], "Best matches of every model"), output.model)
-    stills = [
-        pair for pairs in load_pairs(models, inputs.scores, frames, content["metric"], 8, "image").values() for pair in pairs
-    ]
-    panel = [
-        {**shown, "image": shown["training"][0], "frame": shown["generated"][shown["generated_frame"]]}
-        for shown in map(row, stills[:8])
-    ]
-    save_figure(image_panel(panel), output.images)
+    prompted, unprompted = (
+        [pair for model in models if bool(models[model]["prompted"]) == asked for pair in films[model]][:CLIPS]
+        for asked in (True, False)
+    )
+    images = [pair for pairs in stills.values() for pair in pairs][:CLIPS]
+    best = [pair for model in models for pair in films[model][:EACH]]
+    save_figure(gallery(rows_of(prompted), "Extracted from text-to-video models"), output.text)
+    save_figure(gallery(rows_of(unprompted), "Extracted from unconditional models"), output.unconditional)
+    save_figure(gallery(rows_of(best), "Best matches of every model"), output.model)
+    save_figure(image_panel(rows_of(images)), output.images)
 
 
 if "snakemake" in globals():
     start_logging(snakemake.log[0], snakemake.scriptdir, snakemake.params)
     params = snakemake.params
-    plot_galleries(snakemake.input, params.models, params.corpora, params.content, snakemake.output)
+    plot_galleries(snakemake.input, params.models, params.corpora, metric_of(params.content["metric"]), snakemake.output)

@@ -1,11 +1,12 @@
-"""Read one shard of a corpus: frames of one size, and a row for every listed item, whatever became of it."""
+"""Read one shard of a corpus: frames of one size, and a row for every listed item, even if it cannot be read."""
 
 from pathlib import Path
 
-from vidmem.clip_table import clip_table
-from vidmem.corpus import list_corpus, read_clips
-from vidmem.logs import progress, start_logging
-from vidmem.store import ArrayWriter, save_table
+from vidmem.base.clip_table import clip_table
+from vidmem.base.logs import progress, start_logging
+from vidmem.base.store import ArrayWriter, save_table
+from vidmem.corpus.listing import list_corpus
+from vidmem.corpus.reading import read_clips
 
 
 def read_corpus(corpus: dict, name: str, shard: int, shards: int, frames: Path, clips: Path) -> None:

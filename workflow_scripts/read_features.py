@@ -1,15 +1,16 @@
-"""Read one shard of a corpus that keeps no frames: its clip table, descriptors and flows, clip by clip."""
+"""Read one shard of a corpus whose frames are not stored: its clip table, descriptors and flows, clip by clip."""
 
 from pathlib import Path
 
 import cv2
 
-from vidmem.clip_table import clip_table
-from vidmem.corpus import list_corpus, read_clips
-from vidmem.devices import claim_device, torch_device
-from vidmem.feature_files import DescriptorFiles, FlowFiles
-from vidmem.logs import progress, start_logging
-from vidmem.store import save_table
+from vidmem.base.clip_table import clip_table
+from vidmem.base.devices import claim_device, torch_device
+from vidmem.base.logs import progress, start_logging
+from vidmem.base.store import save_table
+from vidmem.corpus.listing import list_corpus
+from vidmem.corpus.reading import read_clips
+from vidmem.features.writers import DescriptorFiles, FlowFiles
 
 
 def read_features(

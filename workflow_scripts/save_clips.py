@@ -1,12 +1,11 @@
-"""A match of a model as a playable clip: training clip left, generated clip right."""
+"""Save a match of a model as a playable clip: training clip left, generated clip right."""
 
 import numpy as np
 
-from vidmem.clip_frames import Frames
-from vidmem.clips import save_mp4, side_by_side
-from vidmem.corpus import fit_frames
-from vidmem.exhibit_data import load_pairs
-from vidmem.logs import LOGGER, start_logging
+from vidmem.base.logs import LOGGER, start_logging
+from vidmem.corpus.clip_frames import Frames
+from vidmem.exhibits.best_matches import load_pairs, matched_frames
+from vidmem.exhibits.playable_clips import save_mp4, side_by_side
 
 
 def save_clip(inputs, models: dict, corpora: dict, metric: str, rank: int, destination: str) -> None:
@@ -14,14 +13,12 @@ def save_clip(inputs, models: dict, corpora: dict, metric: str, rank: int, desti
     ((model, about),) = models.items()
     pairs = load_pairs(models, inputs.scores, frames, metric, rank)[model]
     if len(pairs) < rank:
-        LOGGER.warning("%s has %d matches: clip %d is grey", model, len(pairs), rank)
+        LOGGER.warning("%s has only %d matches, so clip %d is grey", model, len(pairs), rank)
         save_mp4(destination, np.full((8, 64, 128, 3), 128, np.uint8), 8.0)
         return
     pair = pairs[rank - 1]
-    training, name = f"corpus-{about['corpus']}", f"generated-{model}"
-    seen = frames.of(training, pair.training)
-    both = side_by_side(seen, fit_frames(frames.of(name, pair.generated), seen.shape[1:3], "stretch"))
-    save_mp4(destination, both, max(1.0, frames.fps(name, pair.generated)))
+    both = side_by_side(*matched_frames(pair, frames, about["corpus"]))
+    save_mp4(destination, both, max(1.0, frames.fps(f"generated-{model}", pair.generated)), title=pair.file)
 
 
 if "snakemake" in globals():

@@ -1,24 +1,26 @@
-"""The table of the calibration: thresholds, false-positive rates and recall of every corpus."""
+"""Table of the calibration: thresholds, false-positive rates and recall for every corpus."""
 
 import pandas as pd
 
-from vidmem.calibration_table import calibration_table
-from vidmem.logs import start_logging
-from vidmem.store import load_table
-from vidmem.tables import save_exhibit
-from vidmem.thresholds import load_thresholds, thresholds_of
+from vidmem.base.logs import start_logging
+from vidmem.base.store import load_table
+from vidmem.exhibits.calibration_table import calibration_table
+from vidmem.exhibits.table_files import save_exhibit
+from vidmem.features.motion_rule import MotionRule
+from vidmem.features.statistics import IntervalRule
+from vidmem.scoring.thresholds import shown_thresholds
 
 
-def tabulate(inputs, corpora: list[str], content: dict, motion: dict, rate: float, interval: dict, seed: int, table) -> None:
+def tabulate(inputs, corpora: list[str], rule: MotionRule, rate: float, interval: IntervalRule, seed: int, table) -> None:
     parts = []
-    calibrated = load_thresholds(inputs.thresholds, len(corpora))
-    for corpus, scores, pairs, chosen in zip(corpora, inputs.scores, inputs.pairs, calibrated, strict=True):
-        stated = thresholds_of(content, motion, chosen, corpus, strict=False)
-        parts.append(calibration_table(load_table(scores), load_table(pairs), corpus, stated, rate, motion, interval, seed))
+    for corpus, scores, pairs in zip(corpora, inputs.scores, inputs.pairs, strict=True):
+        stated = shown_thresholds(inputs.thresholds, corpus)
+        parts.append(calibration_table(load_table(scores), load_table(pairs), corpus, stated, rate, rule, interval, seed))
     save_exhibit(table, pd.concat(parts, ignore_index=True))
 
 
 if "snakemake" in globals():
     start_logging(snakemake.log[0], snakemake.scriptdir, snakemake.params)
-    named = {name: snakemake.params[name] for name in ("corpora", "content", "motion", "rate", "interval", "seed")}
-    tabulate(snakemake.input, **named, table=snakemake.output[0])
+    params = snakemake.params
+    rules = {"rule": MotionRule.of(params.motion), "interval": IntervalRule(**params.interval)}
+    tabulate(snakemake.input, params.corpora, rate=params.rate, seed=params.seed, table=snakemake.output[0], **rules)

@@ -1,8 +1,10 @@
-"""Tables 3 and 4: how well guidance magnitudes tell memorised prompts."""
+"""Tables 3 and 4: how well guidance magnitudes tell memorised prompts from others."""
 
 from pathlib import Path
 
-from vidmem.detection import (
+from vidmem.base.logs import start_logging
+from vidmem.base.named_files import files_by_name
+from vidmem.detection.evaluation import (
     Calls,
     as_table,
     metric_case,
@@ -11,30 +13,28 @@ from vidmem.detection import (
     planted_cases,
     why_not_defined,
 )
-from vidmem.detection_data import load_model
-from vidmem.logs import start_logging
-from vidmem.scores import prompt_verdicts
-from vidmem.tables import save_exhibit
+from vidmem.detection.probed_model import load_model
+from vidmem.exhibits.table_files import save_exhibit
+from vidmem.features.statistics import IntervalRule
+from vidmem.scoring.scores import prompt_verdicts
 
 
-def tabulate(inputs, params, output) -> None:
-    tables = {"content": [], "motion": []}
+def tabulate(files: dict, params, output) -> None:
+    tables, interval = {"content": [], "motion": []}, IntervalRule(**params.interval)
     for name, settings in params.models.items():
         if name not in params.guided:
             for rows in tables.values():
                 rows.append(not_defined_row(name, why_not_defined(settings)))
             continue
-        place = params.guided.index(name)
-        model = load_model(inputs, place, params.shards)
+        model = load_model(files[name])
         calls = Calls(settings["steps"], model.extra_pass)
-        for kind, metric in (("content", params.content["metric"]), ("motion", "ofs_k")):
-            rule = params.content if kind == "content" else params.motion
-            verdicts = prompt_verdicts(model.clips, model.scores, metric, rule["samples"])
+        for kind, rule in (("content", params.content), ("motion", params.motion)):
+            verdicts = prompt_verdicts(model.clips, model.scores, rule["metric"], rule["samples"])
             planted = list(planted_cases(model.prompts, params.detection["planted"]))
-            # A photograph has no motion to be planted.
+            # A planted photograph has no motion.
             planted = [case for case in planted if kind == "content" or case.data == "video"]
             cases = [*planted, metric_case(verdicts)]
-            rows = model_rows(name, model.probes, model.guidance, model.prompts, cases, calls, params.interval, params.seed)
+            rows = model_rows(name, model.probes, model.guidance, model.prompts, cases, calls, interval, params.seed)
             tables[kind] += rows if len(model.probes) else [not_defined_row(name, why_not_defined(settings))]
     for kind, rows in tables.items():
         save_exhibit(Path(output[kind]), as_table(rows))
@@ -42,4 +42,5 @@ def tabulate(inputs, params, output) -> None:
 
 if "snakemake" in globals():
     start_logging(snakemake.log[0], snakemake.scriptdir, snakemake.params)
-    tabulate(snakemake.input, snakemake.params, snakemake.output)
+    files = files_by_name(dict(snakemake.input.items()), snakemake.params.guided)
+    tabulate(files, snakemake.params, snakemake.output)

@@ -1,9 +1,10 @@
-"""What the audit left out, model by model, and why."""
+"""Table of the parts of the audit that were left out, for every model, with the reason."""
 
 import pandas as pd
 
-from vidmem.logs import start_logging
-from vidmem.tables import not_done_table, save_exhibit
+from vidmem.base.logs import start_logging
+from vidmem.exhibits.table_files import save_exhibit
+from vidmem.exhibits.tables import not_done_table
 
 
 def tabulate_omissions(content: str, motion: str, models: dict, destination: str) -> None:

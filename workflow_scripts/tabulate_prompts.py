@@ -1,10 +1,11 @@
-"""The prompts of every corpus that are most prone to trigger memorization, one table."""
+"""Table of the prompts of every corpus that are most likely to trigger memorization."""
 
 import pandas as pd
 
-from vidmem.logs import start_logging
-from vidmem.store import load_table
-from vidmem.tables import prompt_rows, save_exhibit
+from vidmem.base.logs import start_logging
+from vidmem.base.store import load_table
+from vidmem.exhibits.table_files import save_exhibit
+from vidmem.exhibits.tables import prompt_rows
 
 
 def tabulate(inputs: list[str], corpora: list[str], rows: int, destination: str) -> None:

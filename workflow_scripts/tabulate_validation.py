@@ -2,25 +2,28 @@
 
 import pandas as pd
 
-from vidmem.logs import start_logging
-from vidmem.store import load_table
-from vidmem.tables import filter_table, save_exhibit, validation_table
-from vidmem.thresholds import load_thresholds, thresholds_of
+from vidmem.base.logs import start_logging
+from vidmem.base.store import load_table
+from vidmem.exhibits.table_files import save_exhibit
+from vidmem.exhibits.tables import filter_table, validation_table
+from vidmem.features.metrics import metric_names
+from vidmem.features.motion_rule import MotionRule
+from vidmem.features.statistics import IntervalRule
+from vidmem.scoring.thresholds import thresholds_of
 
 
-def tabulate(inputs, corpora: list[str], content: dict, motion: dict, interval: dict, seed: int, output) -> None:
-    variant, calibrated = f"{motion['cosine']} {motion['pairing']}", load_thresholds(inputs.thresholds, len(corpora))
+def tabulate(inputs, corpora: list[str], metric: str, variant: str, interval: IntervalRule, seed: int, output) -> None:
     tables, ablations = [], []
-    for path, corpus, chosen in zip(inputs.pairs, corpora, calibrated, strict=True):
-        pairs, thresholds = load_table(path).assign(corpus=corpus), thresholds_of(content, motion, chosen, corpus)
+    for path, corpus in zip(inputs.pairs, corpora, strict=True):
+        pairs, thresholds = load_table(path).assign(corpus=corpus), thresholds_of(inputs.thresholds, corpus, metric_names())
         tables.append(validation_table(pairs, thresholds, interval, seed))
-        ablations.append(filter_table(pairs, thresholds["ofs_k"], variant, interval))
+        ablations.append(filter_table(pairs, metric, thresholds[metric], variant, interval))
     save_exhibit(output.table, pd.concat(tables, ignore_index=True))
     save_exhibit(output.ablation, pd.concat(ablations, ignore_index=True))
 
 
 if "snakemake" in globals():
     start_logging(snakemake.log[0], snakemake.scriptdir, snakemake.params)
-    names = ("corpora", "content", "motion", "interval")
-    params = {name: snakemake.params[name] for name in names}
-    tabulate(snakemake.input, **params, seed=snakemake.params.seed, output=snakemake.output)
+    params = snakemake.params
+    motion = params.motion["metric"], MotionRule.of(params.motion).variant
+    tabulate(snakemake.input, params.corpora, *motion, IntervalRule(**params.interval), params.seed, snakemake.output)

@@ -1,16 +1,19 @@
-"""The metrics against human labels of pairs of clips; an empty table where the configuration names no labels."""
+"""Compare the metrics with human labels of pairs of clips. Without labels in the configuration, the table is empty."""
 
 import pandas as pd
 
-from vidmem.features import listed_clips, listed_features
-from vidmem.labels import label_scores, name_by_set, read_labels
-from vidmem.logs import LOGGER, start_logging
-from vidmem.matching import filter_of
-from vidmem.tables import VALIDATION_COLUMNS, label_table, save_exhibit
-from vidmem.thresholds import load_thresholds, thresholds_of
+from vidmem.base.logs import LOGGER, start_logging
+from vidmem.exhibits.table_files import save_exhibit
+from vidmem.exhibits.tables import VALIDATION_COLUMNS, label_table
+from vidmem.features.clip_features import listed_clips, listed_features
+from vidmem.features.metrics import metric_names
+from vidmem.features.motion_rule import MotionRule
+from vidmem.features.statistics import IntervalRule
+from vidmem.scoring.labels import label_scores, name_by_set, read_labels
+from vidmem.scoring.thresholds import thresholds_of
 
 
-def validate(inputs, sets: dict, content: dict, motion: dict, interval: dict, seed: int, table: str) -> None:
+def validate(inputs, sets: dict, metric: str, rule: MotionRule, interval: IntervalRule, seed: int, table: str) -> None:
     if not inputs.labels:
         save_exhibit(table, pd.DataFrame(columns=VALIDATION_COLUMNS))
         return
@@ -22,11 +25,10 @@ def validate(inputs, sets: dict, content: dict, motion: dict, interval: dict, se
         [name_by_set(listed_features(path, kind, chosen[name]), name) for path, name in zip(inputs[kind], sets, strict=True)]
         for kind in ("content", "motion")
     )
-    scores = label_scores(labels, descriptors, flows, filter_of(motion), motion["k"])
+    scores = label_scores(labels, descriptors, flows, rule, metric)
     corpora = sorted(set(sets.values()))
-    calibrated = zip(corpora, load_thresholds(inputs.thresholds, len(corpora)), strict=True)
-    thresholds = {corpus: thresholds_of(content, motion, chosen, corpus) for corpus, chosen in calibrated}
-    # A pair is judged by the threshold of the corpus its second clip belongs to or is compared with.
+    thresholds = {corpus: thresholds_of(inputs.thresholds, corpus, metric_names()) for corpus in corpora}
+    # A pair is judged by the threshold of a corpus: the corpus that has its second clip or that this clip is compared with.
     scores = scores.assign(corpus=scores["second"].str.split("/").str[0].map(sets))
     LOGGER.info("%d labels, %d scores", len(labels), len(scores))
     save_exhibit(table, label_table(scores, thresholds, interval, seed))
@@ -34,5 +36,6 @@ def validate(inputs, sets: dict, content: dict, motion: dict, interval: dict, se
 
 if "snakemake" in globals():
     start_logging(snakemake.log[0], snakemake.scriptdir, snakemake.params)
-    named = {name: snakemake.params[name] for name in ("sets", "content", "motion", "interval", "seed")}
-    validate(snakemake.input, **named, table=snakemake.output[0])
+    params = snakemake.params
+    rules = params.motion["metric"], MotionRule.of(params.motion), IntervalRule(**params.interval)
+    validate(snakemake.input, params.sets, *rules, params.seed, snakemake.output[0])

@@ -1,4 +1,4 @@
-"""The configuration: closed schema, defaults filled in, references between keys checked, before any job starts."""
+"""The configuration, checked before any job starts: a closed schema, its defaults, and references between keys."""
 
 from __future__ import annotations
 
@@ -8,43 +8,81 @@ import importlib.util
 import json
 import math
 import re
-from collections.abc import Container
+from collections.abc import Container, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from .errors import VidmemError
 
+if TYPE_CHECKING:
+    from jsonschema import ValidationError
+
+try:  # Every job reads the schema. The loader of libyaml, which most builds of PyYAML have, is several times faster.
+    from yaml import CSafeLoader as SafeLoader
+except ImportError:
+    from yaml import SafeLoader
+
 Config = dict[str, Any]
 ADJUSTABLE = ("TextToVideoSDPipeline", "StableDiffusionPipeline")
-"""Pipelines whose text embedding can be adjusted: one text encoder, a U-Net, a call that takes prompt_embeds."""
+"""Pipelines whose text embedding can be adjusted. They have one text encoder and a U-Net, and take prompt_embeds."""
 
 
-OFFICIAL = {
-    "lavie": "LaViePipeline",
-    "videocrafter": "VideoCrafterPipeline",
-    "ramvid": "RaMViDPipeline",
-    "ldm": "LDMPipeline",
-}
-"""Pipelines that official checkpoints become, by the layout of these."""
+def load_schema(path: Path | str, names: Mapping[str, Sequence[str]] = MappingProxyType({})) -> Config:
+    """Read a JSON Schema written as YAML with its sections, and fill in the names of registered records.
+
+    A top-level key may refer to a file beside the schema (`$ref: sections/search.yaml`). That file replaces the reference, and
+    its `$defs` join those of the schema.
+
+    A key whose value is the name of a record (a metric, a detector, a model family, a layout) says `names: <registry>` in place
+    of `enum`. So a new record needs no change of the schema. A key of a source that only some kinds of sources take says
+    `kinds: <registry>`.
+
+    Args:
+        path: the YAML file.
+        names: registry -> names of its records. The values of a registry that is not given are not checked.
+
+    Returns:
+        The schema.
+    """
+    schema = _read_yaml(Path(path))
+    for key, inner in schema["properties"].items():
+        if inner.get("$ref", "").endswith(".yaml"):
+            section = _read_yaml(Path(path).parent / inner["$ref"])
+            schema["$defs"] |= section.pop("$defs", {})
+            schema["properties"][key] = section
+    return _with_names(schema, names)
 
 
-def load_schema(path: Path | str) -> Config:
-    """Read a JSON Schema written as YAML."""
-    return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+def _read_yaml(path: Path) -> Config:
+    return yaml.load(path.read_text(encoding="utf-8"), SafeLoader)
+
+
+def _with_names(schema: Any, names: Mapping[str, Sequence[str]]) -> Any:
+    if isinstance(schema, list):
+        return [_with_names(inner, names) for inner in schema]
+    if not isinstance(schema, dict):
+        return schema
+    filled = {key: _with_names(inner, names) for key, inner in schema.items()}
+    for word, filled_in in (("names", "enum"), ("kinds", "kinds")):
+        if isinstance(schema.get(word), str) and schema[word] in names:
+            filled[filled_in] = list(names[schema[word]])
+    return filled
 
 
 MOST_SAMPLE_SHARDS = 16
 
 
-def complete_config(config: Config, schema: Config) -> Config:
+def complete_config(config: Config, schema: Config, families: Mapping[str, str] = MappingProxyType({})) -> Config:
     """Check a configuration and fill in the schema's defaults.
 
     Args:
         config: as read from YAML; not changed.
         schema: closed JSON Schema.
+        families: model family -> class name of its pipeline. Class names of pipelines are not checked if none are given.
 
     Returns:
         A new configuration in which every key of the schema has a value.
@@ -65,23 +103,26 @@ def complete_config(config: Config, schema: Config) -> Config:
         completed["sample_shards"] = min(completed["shards"], MOST_SAMPLE_SHARDS)
     for model in completed["models"].values():
         if model["kind"] == "diffusers" and model["drop_frames"] is None:
-            model["drop_frames"] = int(model["first_frame"] is not None)  # a frame that was given was not generated
+            model["drop_frames"] = int(model["first_frame"] is not None)  # the model did not generate the frame it was given
     _follow_corpora(completed, config)
     _check_finite(completed, "")
-    _place_checkpoints(completed)
-    _check_references(completed)
+    _place_checkpoints(completed, families)
+    _check_references(completed, families)
+    _check_sources(completed, schema)
     return completed
 
 
 def _follow_corpora(config: Config, given: Config) -> None:
-    """Sample clips that were generated elsewhere as those of their corpus, where nothing else is said: a copy at another rate
-    or size is less alike."""
+    """Give clips that were generated elsewhere the frames, size and rate of their corpus, unless the configuration says more.
+
+    A copy at another rate or size would look less similar.
+    """
     for name, model in config["models"].items():
         corpus = config["corpora"].get(model["corpus"])
         if model["kind"] != "files" or corpus is None:
             continue
         moving = [source for source in corpus["sources"] if source.get("split") != "image"]  # pictures have no rate
-        for key in (key for key in ("frames", "size", "fps", "fit") if key not in given["models"][name]):
+        for key in (key for key in ("frames", "size", "fps", "fit", "max_damaged") if key not in given["models"][name]):
             values = [corpus[key]] if key in corpus else [source[key] for source in moving or corpus["sources"]]
             if any(value != values[0] for value in values):
                 where = f"config key models.{name}.{key}"
@@ -89,8 +130,8 @@ def _follow_corpora(config: Config, given: Config) -> None:
             model[key] = deepcopy(values[0])
 
 
-def _place_checkpoints(config: Config) -> None:
-    """Give every model that is converted from an official checkpoint its folder as a path: one folder a checkpoint."""
+def _place_checkpoints(config: Config, families: Mapping[str, str]) -> None:
+    """Set the path of every model with an official checkpoint to its folder of converted files: one folder a checkpoint."""
     loaded = [(f"models.{name}", model) for name, model in config["models"].items() if model["kind"] == "diffusers"]
     for name, model in loaded + [(f"inversions.{name}", model) for name, model in config["inversions"].items()]:
         where, checkpoint = f"config key {name}", model.get("checkpoint")
@@ -101,13 +142,13 @@ def _place_checkpoints(config: Config) -> None:
         if checkpoint is None:
             continue
         model["path"] = folder
-        if model["pipeline"] != OFFICIAL[checkpoint["layout"]]:
-            expected = f"{OFFICIAL[checkpoint['layout']]} for layout {checkpoint['layout']}"
-            raise VidmemError(expected, model["pipeline"], f"{where}.pipeline")
+        made = families.get(checkpoint["layout"], model["pipeline"])
+        if model["pipeline"] != made:
+            raise VidmemError(f"{made} for layout {checkpoint['layout']}", model["pipeline"], f"{where}.pipeline")
 
 
 def conversion_of(checkpoint: Config) -> str:
-    """Name of the folder that an official checkpoint is converted to: its layout, and a digest of all that decides the result.
+    """Name of the folder that an official checkpoint is converted to: its layout, and a digest of the checkpoint's keys.
 
     >>> conversion_of({"layout": "ramvid", "file": "a.pt"}) == conversion_of({"file": "a.pt", "layout": "ramvid"})
     True
@@ -125,14 +166,15 @@ def _check_keys(value: Any, where: str) -> None:
 
 
 def _check_finite(value: Any, where: str) -> None:
-    """Raise VidmemError for .nan and .inf, which fall through every bound of a schema."""
+    """Raise VidmemError for .nan and .inf, which pass every bound of a schema."""
     for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
         if isinstance(inner, float) and not math.isfinite(inner):
             raise VidmemError("a finite number", inner, f"config key {where}.{key}".replace("key .", "key "))
         _check_finite(inner, f"{where}.{key}".lstrip("."))
 
 
-def _explain(error) -> VidmemError:
+def _explain(error: ValidationError) -> VidmemError:
+    """Error of the schema validator as a VidmemError, with the key it is about and a hint."""
     while error.context:
         error = _closest_branch(error)
     where = "config key " + (".".join(str(part) for part in error.absolute_path) or "(top level)")
@@ -166,8 +208,8 @@ def _explain(error) -> VidmemError:
     return VidmemError(expected, repr(got), where, hint)
 
 
-def _closest_branch(error):
-    """Of the branches of a oneOf, the complaint of the one whose 'kind' fits; else any."""
+def _closest_branch(error: ValidationError) -> ValidationError:
+    """The error from the branch of a oneOf whose 'kind' fits; if no branch fits, an error from any branch."""
     branches: dict[Any, list] = {}
     for child in error.context:
         branches.setdefault(child.schema_path[0], []).append(child)
@@ -176,11 +218,11 @@ def _closest_branch(error):
 
 
 def _fill(value: Any, schema: Config, root: Config) -> Any:
-    """Value with the schema's defaults, its keys in the schema's order: another order in the file changes nothing."""
-    schema = _resolve(schema, root)
+    """Value with the schema's defaults. Its keys stand in the schema's order, so that their order in the file is irrelevant."""
+    schema = resolve(schema, root)
     if "oneOf" in schema and isinstance(value, dict):
         kind = value.get("kind")
-        branches = [_resolve(branch, root) for branch in schema["oneOf"]]
+        branches = [resolve(branch, root) for branch in schema["oneOf"]]
         schema = next(branch for branch in branches if branch["properties"]["kind"].get("const") == kind)
     if isinstance(value, dict):
         return _fill_mapping(value, schema, root)
@@ -192,7 +234,7 @@ def _fill(value: Any, schema: Config, root: Config) -> Any:
 def _fill_mapping(value: Config, schema: Config, root: Config) -> Config:
     filled = {}
     for key, inner in schema.get("properties", {}).items():
-        resolved = _resolve(inner, root)
+        resolved = resolve(inner, root)
         if key in value or "default" in resolved:
             filled[key] = _fill(value[key] if key in value else deepcopy(resolved["default"]), inner, root)
     extra = schema.get("additionalProperties")
@@ -200,29 +242,30 @@ def _fill_mapping(value: Config, schema: Config, root: Config) -> Config:
     return filled | {key: _fill(inner, extra, root) if isinstance(extra, dict) else inner for key, inner in named.items()}
 
 
-def _resolve(schema: Config, root: Config) -> Config:
+def resolve(schema: Config, root: Config) -> Config:
+    """Part of a schema, its `$ref` replaced by the definition. Keywords beside the reference take precedence."""
     if "$ref" not in schema:
         return schema
     target = root
     for part in schema["$ref"].removeprefix("#/").split("/"):
         target = target[part]
-    return {**_resolve(target, root), **{key: value for key, value in schema.items() if key != "$ref"}}
+    return {**resolve(target, root), **{key: value for key, value in schema.items() if key != "$ref"}}
 
 
-def _check_references(config: Config) -> None:
+def _check_references(config: Config, families: Mapping[str, str]) -> None:
     corpora = sorted(config["corpora"])
     for name, model in config["models"].items():
         if model["corpus"] not in corpora:
             raise VidmemError(f"a corpus of {corpora}", repr(model["corpus"]), f"config key models.{name}.corpus")
         if model["kind"] == "diffusers":
-            _check_pipeline("models", name, model)
+            _check_pipeline("models", name, model, families)
             _check_prompts(name, model["prompts"])
     for name, inversion in config["inversions"].items():
         if name in config["models"]:
             raise VidmemError("a name that no model has", repr(name), f"config key inversions.{name}")
         if inversion["corpus"] not in corpora:
             raise VidmemError(f"a corpus of {corpora}", repr(inversion["corpus"]), f"config key inversions.{name}.corpus")
-        _check_pipeline("inversions", name, inversion)
+        _check_pipeline("inversions", name, inversion, families)
         _check_inversion(name, inversion)
     for name, mitigation in config["mitigations"].items():
         _check_mitigation(f"config key mitigations.{name}", mitigation, config["models"])
@@ -246,8 +289,6 @@ def _check_references(config: Config) -> None:
         names = [source["name"] for source in corpus["sources"]]
         if len(set(names)) < len(names):
             raise VidmemError("sources of different names", names, f"config key corpora.{name}.sources")
-        for source in corpus["sources"]:
-            _check_source(source, f"config key corpora.{name}.sources ({source['name']})")
     lists = [entry["name"] for entry in config["curation"]["lists"]]
     if len(set(lists)) < len(lists) or any(name.startswith("corpus-") for name in lists):
         raise VidmemError("lists of different names, none of them corpus-...", lists, "config key curation.lists")
@@ -258,13 +299,25 @@ def _check_references(config: Config) -> None:
         raise VidmemError("a corpus that keeps its frames", "keep_frames: false", "config key train.corpus", hint)
 
 
-LISTS = ("list", "webvid", "openvid", "laion", "webdataset")
-"""Kinds of sources that may state the hash of a file."""
-ROOTED = ("webvid", "openvid", "ucf101", "kinetics", "laion")
-"""Kinds of sources whose files lie below a folder of their own."""
+HINTS = {
+    "root": "paths of a list are those of its own folder; a folder is its own root",
+    "recover": "its files have no listed hash",
+}
+"""Keys that only some kinds of sources take -> hint of the error for other kinds."""
 
 
-def _check_source(source: Config, where: str) -> None:
+def _check_sources(config: Config, schema: Config) -> None:
+    kinds = {key: schema["$defs"]["source"]["properties"][key].get("kinds") for key in HINTS}
+    for name, corpus in config["corpora"].items():
+        for source in corpus["sources"]:
+            where = f"config key corpora.{name}.sources ({source['name']})"
+            _check_repository(source, where)
+            for key, known in kinds.items():
+                if source[key] and isinstance(known, list) and source["kind"] not in known:
+                    raise VidmemError(f"{key} with a kind of {', '.join(known)}", source["kind"], where, HINTS[key])
+
+
+def _check_repository(source: Config, where: str) -> None:
     if bool(source["repository"]) != bool(source["revision"]):
         hint = "give both: a commit hash pins what is fetched"
         got = {key: source[key] for key in ("repository", "revision")}
@@ -273,11 +326,6 @@ def _check_source(source: Config, where: str) -> None:
         raise VidmemError("a repository to fetch from", f"fetch: {source['fetch']}", where)
     if source["repository"] and (source["path"].startswith("/") or ".." in Path(source["path"]).parts):
         raise VidmemError("a path in the repository", source["path"], where, "relative, without ..")
-    if source["root"] and source["kind"] not in ROOTED:
-        hint = "paths of a list are those of its own folder; a folder is its own root"
-        raise VidmemError(f"root with a kind of {', '.join(ROOTED)}", source["kind"], where, hint)
-    if source["recover"] and source["kind"] not in LISTS:
-        raise VidmemError(f"recover with a kind of {', '.join(LISTS)}", source["kind"], where, "its files have no listed hash")
 
 
 def _check_prompts(name: str, prompts: Config) -> None:
@@ -312,9 +360,9 @@ def _check_inversion(name: str, inversion: Config) -> None:
 
 
 def diffusers_classes(ending: str) -> list[str]:
-    """Class names of the installed diffusers with an ending, read off its table of contents: importing it takes seconds.
+    """Names of the classes of the installed diffusers with an ending; empty where diffusers is not installed.
 
-    Empty where diffusers is not installed beside the workflow.
+    They are read from the text of the package's __init__.py, because importing diffusers takes seconds.
     """
     found = importlib.util.find_spec("diffusers")
     if found is None or found.origin is None:
@@ -330,7 +378,7 @@ def _check_class(wanted: str, known: list[str], where: str, otherwise: str = "")
 
 
 def hub_repository(path: str) -> bool:
-    """Whether a model's path names a repository of the hub and no folder.
+    """Whether a model's path names a repository of the hub, not a folder.
 
     >>> [hub_repository(path) for path in ("genmo/mochi-1-preview", "./data/model", "reference_models/text-to-image")]
     [True, False, False]
@@ -340,10 +388,11 @@ def hub_repository(path: str) -> bool:
 
 
 def check_pinned(name: str, model: Config) -> None:
-    """Check that a model from the hub has a commit: a plan of the audit needs none, its jobs do.
+    """Check that a model from the hub has a commit. The plan of an audit needs no commit, but its jobs do.
 
     Raises:
-        VidmemError: it has none, with the command that tells it; or it has one, and a folder of that name would be taken.
+        VidmemError: the commit is missing (the hint names the command that finds it); a commit is given, but the path is a
+            folder; or the hash of an official checkpoint is missing.
     """
     for key, (path, revision, _) in model_places(model).items():
         check_place(path, revision, f"config key {key} of {name}")
@@ -356,13 +405,15 @@ def check_pinned(name: str, model: Config) -> None:
 
 
 def check_there(name: str, model: Config, made: Container[str]) -> None:
-    """Check that what a model is loaded or converted from on this machine is there.
+    """Check that the folders and the checkpoint exist that a model is loaded or converted from.
 
     Args:
-        made: files that this run makes, such as those of a model that it trains.
+        name: name of the model.
+        model: its keys in the configuration.
+        made: files that this run makes, such as the files of a model that it trains.
 
     Raises:
-        VidmemError: a folder or a checkpoint is not there.
+        VidmemError: a folder or a checkpoint does not exist.
     """
     for key, (path, _, _) in model_places(model).items():
         if not hub_repository(path) and not Path(path).is_dir() and f"{path}/model_index.json" not in made:
@@ -374,20 +425,22 @@ def check_there(name: str, model: Config, made: Container[str]) -> None:
 
 
 def check_place(path: str, revision: str | None, where: str) -> None:
-    """Raise VidmemError for a folder that is given a commit: nobody knows whether its files are those of the commit."""
+    """Raise VidmemError for a folder with a commit: nobody knows whether the files in it belong to the commit."""
     if revision is not None and Path(path).is_dir():
         hint = "revision: null audits the folder; to audit the commit, give the folder another name"
         raise VidmemError("a folder, or a hub repository at a revision", f"a folder {path}, and {revision}", where, hint)
 
 
 def named_models(config: Config) -> dict[str, Config]:
-    """Models that generate here and inverted ones, by name."""
+    """Keys of the models that generate here and of the inverted models, by name."""
     return {name: model for name, model in config["models"].items() if model["kind"] == "diffusers"} | config["inversions"]
 
 
 def model_places(model: Config) -> dict[str, tuple[str, str | None, str | None]]:
-    """Path, commit and variant of everything that is loaded for a model, by the config key of the commit: its own, that of
-    the base of an official checkpoint, and those of components that lie elsewhere."""
+    """Path, commit and variant of every place that a model is loaded from, by the configuration key of the commit.
+
+    The places are the model's own, the base of its official checkpoint, and components with a path of their own.
+    """
     checkpoint = model.get("checkpoint")
     places = {} if checkpoint else {"revision": (model["path"], model["revision"], model["variant"])}
     if checkpoint and checkpoint["base"]:
@@ -398,7 +451,7 @@ def model_places(model: Config) -> dict[str, tuple[str, str | None, str | None]]
 
 
 def _check_addresses(where: str, model: Config) -> None:
-    """Raise VidmemError for an address in place of a folder or of the name of a repository."""
+    """Raise VidmemError for a path that is an address (https://...): it must be a folder or the name of a repository."""
     places = {"path": model["path"], "checkpoint.base": (model.get("checkpoint") or {}).get("base")}
     places |= {f"components.{name}.path": part["path"] for name, part in model.get("components", {}).items()}
     for key, path in places.items():
@@ -408,13 +461,13 @@ def _check_addresses(where: str, model: Config) -> None:
             raise VidmemError("a folder, or a hub repository of the form owner/name", path, f"{where}.{key}", hint)
 
 
-def _check_pipeline(kind: str, name: str, model: Config) -> None:
+def _check_pipeline(kind: str, name: str, model: Config, families: Mapping[str, str]) -> None:
     _check_addresses(f"config key {kind}.{name}", model)
-    if not model["trust_remote_code"]:
-        own = ["UnconditionalVideoPipeline", *OFFICIAL.values()]
+    if families and not model["trust_remote_code"]:
         known = diffusers_classes("Pipeline")
+        known += list(families.values()) if known else []
         otherwise = "a class of the repository's own needs trust_remote_code: true"
-        _check_class(model["pipeline"], known + own if known else [], f"config key {kind}.{name}.pipeline", otherwise)
+        _check_class(model["pipeline"], known, f"config key {kind}.{name}.pipeline", otherwise)
     if model.get("scheduler"):
         _check_class(model["scheduler"], diffusers_classes("Scheduler"), f"config key {kind}.{name}.scheduler")
     if model.get("first_frame") and model["unconditional"]:

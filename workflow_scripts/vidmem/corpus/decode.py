@@ -1,27 +1,35 @@
-"""Decoding of video and image files with PyAV and Pillow.
+"""Decoding of video and image files: the wanted frames as pixels, upright, and what was noticed about them.
 
-A file that cannot be used raises ClipError with the status and reason its row will carry.
+If a file cannot be used, a ClipError says with which status and reason its row enters the clip table.
 """
 
 from __future__ import annotations
 
 import io
 import math
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
-import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..errors import ClipError
+from .display import pixel_aspect, traits_of, upright
+from .files import File, check_file
+from .video import Shown, Video, open_video, short_text
 
 
 @dataclass(frozen=True)
 class Footage:
-    """Decoded frames: uint8 [T, H, W, 3] RGB, frames per second (0 for an image), what was noticed, where they begin in s."""
+    """Decoded frames of a video or image.
+
+    Attributes:
+        frames: uint8 [T, H, W, 3], RGB.
+        fps: frames per second; 0 for an image.
+        reason: what was noticed, such as missing frames; '' if nothing was.
+        start_s: time of the first frame, in seconds from the beginning of the video.
+    """
 
     frames: np.ndarray
     fps: float
@@ -29,32 +37,50 @@ class Footage:
     start_s: float = 0.0
 
 
-File = Path | bytes
-"""A file, or the content of one that lies inside another."""
+Fit = Callable[[np.ndarray, float], np.ndarray]
+"""Brings a picture uint8 [H, W, 3] to its stored size. Its second argument is width / height of a pixel."""
 
 
-def check_file(path: File) -> None:
-    """Raise ClipError unless there is a file with bytes in it."""
-    if isinstance(path, bytes):
-        if not path:
-            raise ClipError("undecodable", "empty file")
-        return
-    if not path.is_file():
-        raise ClipError("missing", "no such file")
-    if path.stat().st_size == 0:
-        raise ClipError("undecodable", "empty file")
+@dataclass(frozen=True)
+class Window:
+    """A clip that is wanted of a video.
+
+    Attributes:
+        start_s: where the windows of the video begin, seconds from its first frame.
+        fit: what brings each of its frames to the stored size.
+        number, most: it is window `number` of at most `most`, counted from 1; see window_start.
+    """
+
+    start_s: float
+    fit: Fit
+    number: int = 1
+    most: int = 1
+
+
+Image.init()
+PICTURE_FORMATS = [name for name in "PNG JPEG BMP WEBP TIFF GIF JPEG2000 PPM AVIF".split() if name in Image.OPEN]
+"""Formats that Pillow may open, whatever the file's name. For EPS it would run Ghostscript."""
 
 
 def read_image(path: File) -> Footage:
-    """Read a still image as a clip of one frame, turned upright by its EXIF orientation."""
+    """Read a still image as a clip of one frame, turned upright by its EXIF orientation.
+
+    Args:
+        path: image file, or its content.
+
+    Raises:
+        ClipError: missing, empty, or not an image of PICTURE_FORMATS that Pillow can decode.
+    """
     check_file(path)
     try:
-        with Image.open(_content(path)) as image:
+        with Image.open(_content(path), formats=PICTURE_FORMATS) as image:
             count = getattr(image, "n_frames", 1)
             upright = ImageOps.exif_transpose(image)
             return Footage(_rgb(upright)[None], 0.0, f"first of {count} frames: read as a still" if count > 1 else "")
-    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
-        raise ClipError("undecodable", f"image: {_short(error)}") from error
+    except UnidentifiedImageError as error:
+        raise ClipError("undecodable", "image: none of the formats that are read") from error
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise ClipError("undecodable", f"image: {short_text(error)}") from error
 
 
 def _content(path: File) -> str | io.BytesIO:
@@ -62,7 +88,7 @@ def _content(path: File) -> str | io.BytesIO:
 
 
 def _rgb(image: Image.Image) -> np.ndarray:
-    """uint8 [H, W, 3]. Pillow cuts grey levels of 16 and more bits at 255: those are scaled here."""
+    """Pixels uint8 [H, W, 3]. Grey levels of 16 or more bits are scaled, because Pillow would cut them at 255."""
     if not image.mode.startswith(("I", "F")):
         return np.asarray(image.convert("RGB"))
     if image.mode == "F":
@@ -71,115 +97,123 @@ def _rgb(image: Image.Image) -> np.ndarray:
     return np.repeat((levels >> 8).astype(np.uint8)[..., None], 3, axis=2)
 
 
-def read_video(path: File, frames: int, fps: float, start_s: float = 0.0) -> Footage:
-    """Sample frames of a video at a stated rate, by presentation time.
+GAP_S = 1.0  # a frame that stays longer while others change more often is told
+WORTH = 0.05  # a further window has to add at least this share of its length as new footage
 
-    The frame shown at time start_s + n / fps is taken for n = 0, 1, ...; a variable-rate file is therefore
-    sampled evenly in time. A rotation in the container is applied.
+
+def read_windows(
+    file: File, windows: Sequence[Window], frames: int, fps: float, max_damaged: float = 1.0
+) -> list[Footage | ClipError]:
+    """Sample clips of a video at a stated rate, by presentation time, in one pass over the video.
+
+    For n = 0, 1, ... the frame that is shown at time start + n / fps is taken. A file with a variable frame rate is therefore
+    sampled evenly in time. A clip near the end has fewer frames; its reason says how many, and why.
 
     Args:
-        path: video file, or its content.
-        frames: at most so many.
+        file: video file, or its content.
+        windows: the wanted clips.
+        frames: number of frames of a clip at most.
         fps: sampling rate in Hz.
-        start_s: where to begin, in seconds from the first frame.
+        max_damaged: a clip with a larger share of damaged frames is undecodable, 0 to 1.
 
     Returns:
-        One to `frames` frames; `reason` says when there are fewer, and why.
+        For each window its clip, or the error with its status and reason.
 
     Raises:
-        ClipError: missing, empty, without a video stream, damaged before the first sample, or too short.
+        ClipError: missing, empty, no footage, without a video stream, or without a frame that can be decoded.
     """
-    check_file(path)
-    targets = start_s + np.arange(frames) / fps
-    pictures, damage, last = _sample(path, targets)
-    if not pictures and damage:
-        raise ClipError("undecodable", damage)
-    if not pictures:
-        raise ClipError("undecodable", f"no frame at {start_s:g} s: the video ends at {last:.3f} s")
-    reason = ""
-    if len(pictures) < frames:
-        cause = damage or f"the video ends at {last:.3f} s"
-        reason = f"{len(pictures)} of {frames} frames: {cause}"
-    return Footage(np.stack(pictures), fps, reason, start_s)
+    with open_video(file) as video:
+        clips = [_begin(video, window, frames, fps) for window in windows]
+        begun = [clip for clip in clips if isinstance(clip, _Clip)]
+        wanted = sorted(((clip.start_s + n / fps, clip) for clip in begun for n in range(frames)), key=lambda pair: pair[0])
+        painter = _Painter(video)
+        for (_, clip), (shown, until) in zip(wanted, video.shown_at(target for target, _ in wanted)):
+            clip.add(painter.paint(shown, clip.fit), shown, until)
+        return [clip.finish(video, fps, max_damaged) if isinstance(clip, _Clip) else clip for clip in clips]
 
 
-def duration_of(path: File) -> float | None:
-    """Seconds that a video says it lasts; None where it says nothing or cannot be opened, which its reader will say."""
+def _begin(video: Video, window: Window, frames: int, fps: float) -> _Clip | ClipError:
     try:
-        with av.open(_content(path)) as container:
-            return None if container.duration is None else container.duration / av.time_base
-    except (av.FFmpegError, OSError, ValueError):
-        return None
+        return _Clip(window.fit, window_start(video, window, frames / fps), frames)
+    except ClipError as error:
+        return error
 
 
-WORTH = 0.05  # share of a window that has to be new footage
+def window_start(video: Video, window: Window, span_s: float) -> float:
+    """Time in seconds at which a window of a video begins.
 
-
-def window_start(path: File, frames: int, fps: float, start_s: float, window: tuple[int, int]) -> float:
-    """Where a window of a video begins, seconds: windows lie evenly from start_s to the end, as many as it takes to cover that.
+    The windows lie evenly between window.start_s and the end of the video. There are as many as it takes to cover that time.
 
     Args:
-        path, frames, fps, start_s: as in read_video.
-        window: (n, N): the n-th of at most N.
+        span_s: length of a window in seconds.
 
     Raises:
-        ClipError: fewer windows cover the video, or it does not say how long it lasts.
+        ClipError: fewer windows cover the video, or its length is not known.
     """
-    number, most = window
-    if number == 1:
-        return start_s
-    check_file(path)
-    length, span = duration_of(path), frames / fps
-    if length is None:
+    if window.number == 1:
+        return window.start_s
+    if video.length is None:
         raise ClipError("skipped", "the file does not say how long it lasts: only its first window is read")
-    count = min(most, math.ceil((length - start_s) / span - WORTH))
-    if number > count:
+    count = min(window.most, math.ceil((video.length - window.start_s) / span_s - WORTH))
+    if window.number > count:
         raise ClipError("skipped", "fewer windows cover the video")
-    return start_s + (number - 1) * (length - start_s - span) / (count - 1)
+    return window.start_s + (window.number - 1) * (video.length - window.start_s - span_s) / (count - 1)
 
 
-def _sample(path: File, targets: np.ndarray) -> tuple[list[np.ndarray], str, float]:
-    """Pictures shown at the target times, the damage met ('' for none) and the end of the stream in s."""
-    pictures: list[np.ndarray] = []
-    shown, end, damage = None, 0.0, ""
-    try:
-        for time, end, frame in _timed_frames(path):
-            while shown is not None and len(pictures) < len(targets) and targets[len(pictures)] < time - 1e-6:
-                pictures.append(_upright(shown))
-            shown = frame
-            if len(pictures) == len(targets):
-                return pictures, "", end
-    except (av.FFmpegError, OSError, ValueError) as error:
-        damage = f"damaged after {end:.3f} s: {_short(error)}" if shown is not None else _short(error)
-    while shown is not None and len(pictures) < len(targets) and targets[len(pictures)] < end - 1e-6:
-        pictures.append(_upright(shown))
-    return pictures, damage, end
+@dataclass
+class _Clip:
+    """A clip of which frames are being collected."""
+
+    fit: Fit
+    start_s: float
+    frames: int  # wanted
+    count: int = 0
+    damaged: int = 0
+    longest: tuple[float, float] = (0.0, 0.0)  # how long the longest repeated frame is shown, and from when, seconds
+    latest: Shown | None = None
+    traits: dict[str, None] = field(default_factory=dict)
+    pictures: np.ndarray = field(default_factory=lambda: np.zeros((0, 1, 1, 3), np.uint8))
+
+    def add(self, picture: np.ndarray, shown: Shown, until: float) -> None:
+        if not self.count:
+            self.pictures = np.empty((self.frames, *picture.shape), np.uint8)
+        self.pictures[self.count] = picture
+        self.count += 1
+        self.damaged += shown.damaged
+        self.traits |= dict.fromkeys(traits_of(shown.frame))
+        if self.latest is shown:
+            self.longest = max(self.longest, (until - shown.start, shown.start))
+        self.latest = shown
+
+    def finish(self, video: Video, fps: float, max_damaged: float) -> Footage | ClipError:
+        damage = f"{self.damaged} of {self.count} frames are damaged"
+        if not self.count:
+            ends = f"no frame at {self.start_s:g} s: the video ends at {video.end:.3f} s"
+            return ClipError("undecodable", video.damage or ends)
+        if self.damaged > max_damaged * self.count:
+            return ClipError("undecodable", damage)
+        reasons = [damage, *self.traits] if self.damaged else [*self.traits]
+        if self.longest[0] > GAP_S:
+            reasons.append(f"a gap: one frame stands for {self.longest[0]:.3f} s, from {self.longest[1]:.3f} s on")
+        if self.count < self.frames:
+            ended = video.damage or f"the video ends at {video.end:.3f} s"
+            reasons.append(f"{self.count} of {self.frames} frames: {ended}")
+        return Footage(self.pictures[: self.count], fps, "; ".join(reasons), self.start_s)
 
 
-def _timed_frames(path: File) -> Iterator[tuple[float, float, av.VideoFrame]]:
-    """Yield (start, end, frame) in seconds from the first frame, in presentation order."""
-    with av.open(_content(path)) as container:
-        if not container.streams.video:
-            raise ClipError("undecodable", "no video stream (audio only)")
-        stream = container.streams.video[0]
-        rate = float(stream.average_rate or stream.guessed_rate or 25)
-        origin, index = None, 0
-        for frame in container.decode(stream):
-            time = index / rate if frame.time is None else frame.time
-            origin = time if origin is None else origin
-            length = float(frame.duration * frame.time_base) if frame.duration and frame.time_base else 1 / rate
-            yield time - origin, time - origin + length, frame
-            index += 1
-        if index == 0:
-            raise ClipError("undecodable", "no decodable frame")
+class _Painter:
+    """Turns decoded frames into fitted pictures. Clips that share a frame share its conversion."""
 
+    def __init__(self, video: Video) -> None:
+        self._video, self._reformatter = video, VideoReformatter()
+        self._frame: Shown | None = None
+        self._pixels = np.zeros((0, 0, 3), np.uint8)
+        self._fitted: dict[Fit, np.ndarray] = {}
 
-def _upright(frame: av.VideoFrame) -> np.ndarray:
-    # FFmpeg's display matrix turns counter-clockwise, as np.rot90 does.
-    turns = round(frame.rotation / 90) % 4
-    return np.rot90(frame.to_ndarray(format="rgb24"), turns)
-
-
-def _short(error: Exception) -> str:
-    text = re.sub(r" <_io\.BytesIO[^>]*>", "", str(error).split("\n")[0])  # an address in memory is another each time
-    return " ".join(text.split())[:160].split(": '/")[0]
+    def paint(self, shown: Shown, fit: Fit) -> np.ndarray:
+        if shown is not self._frame:
+            converted = self._reformatter.reformat(shown.frame, format="rgb24", threads=1)
+            self._pixels, self._frame, self._fitted = upright(converted.to_ndarray(), shown.frame), shown, {}
+        if fit not in self._fitted:
+            self._fitted[fit] = fit(self._pixels, pixel_aspect(self._video.stream, shown.frame))
+        return self._fitted[fit]

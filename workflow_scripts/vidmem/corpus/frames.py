@@ -1,4 +1,4 @@
-"""Frames as arrays: size, and how much information they hold."""
+"""Frames as arrays: bring them to one size, crop them, and measure how much information they hold."""
 
 from __future__ import annotations
 
@@ -10,22 +10,26 @@ from ..errors import VidmemError
 FITS = ("crop", "stretch")
 
 
-def fit_frames(frames: np.ndarray, size: tuple[int, int], fit: str = "crop") -> np.ndarray:
+def fit_frames(frames: np.ndarray, size: tuple[int, int], fit: str = "crop", pixel_aspect: float = 1.0) -> np.ndarray:
     """Bring frames to one size.
 
     Args:
         frames: uint8 [T, H, W, 3].
         size: (height, width) wanted.
-        fit: 'crop' cuts the central window of the wanted aspect ratio first, 'stretch' does not.
+        fit: 'crop' first cuts out the central window with the wanted aspect ratio, 'stretch' does not.
+        pixel_aspect: width / height of a pixel of `frames`. The pixels of the result are square.
 
     Returns:
-        uint8 [T, height, width, 3]. Shrinking averages areas (no aliasing), growing is bilinear.
+        uint8 [T, height, width, 3]. Shrinking averages areas, which avoids aliasing; growing is bilinear.
+
+    Raises:
+        VidmemError: an unknown fit.
     """
     if fit not in FITS:
         raise VidmemError(f"fit one of {FITS}", fit, "fit_frames")
     height, width = size
     if fit == "crop":
-        frames = _crop_to_aspect(frames, height / width)
+        frames = _crop_to_aspect(frames, height / width * pixel_aspect)
     shrinks = frames.shape[1] * frames.shape[2] >= height * width
     method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return np.stack([cv2.resize(frame, (width, height), interpolation=method) for frame in frames])
@@ -44,7 +48,13 @@ def crop_fraction(frames: np.ndarray, box: tuple[float, float, float, float]) ->
 
     Args:
         frames: [T, H, W, 3].
-        box: (x, y, width, height), each in 0..1, the window inside the frame.
+        box: (x, y, width, height), each in 0..1. The window has to lie inside the frame.
+
+    Returns:
+        [T, h, w, 3], at least one pixel high and wide.
+
+    Raises:
+        VidmemError: the window is empty or reaches out of the frame.
     """
     x, y, width, height = box
     inside = min(x, y) >= 0 and min(width, height) > 0 and x + width <= 1.0001 and y + height <= 1.0001
@@ -57,20 +67,20 @@ def crop_fraction(frames: np.ndarray, box: tuple[float, float, float, float]) ->
 
 
 def frame_information(frames: np.ndarray) -> float:
-    """Mean entropy of the grey levels over the frames.
+    """Entropy of the grey levels of a frame, averaged over the frames.
 
-    Nearly black or flat frames resemble each other in any descriptor; this column lets them be filtered.
+    Nearly black or flat frames resemble each other in any descriptor. This number lets an audit leave them out.
 
     Args:
         frames: uint8 [T, H, W, 3].
 
     Returns:
-        bits a pixel, 0 (one level) to 6 (64 levels equally often).
+        Bits per pixel, from 0 (a single grey level) to 6 (all 64 bins of grey levels are equally frequent).
 
     >>> frame_information(np.zeros((2, 8, 8, 3), np.uint8))
     0.0
     """
-    grey = frames.astype(np.float32) @ np.float32([0.299, 0.587, 0.114])
+    grey = frames.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
     entropies = []
     for frame in grey:
         shares = np.bincount((frame / 4).astype(np.int64).ravel(), minlength=64) / frame.size

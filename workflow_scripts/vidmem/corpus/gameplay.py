@@ -1,21 +1,20 @@
 """Gameplay recorded from the Arcade Learning Environment: real, deterministic footage that pip installs.
 
-`repeat_action_probability` is 0 and actions come from a stream seeded by the game's name, so that every machine
-records the same frames.
+Every machine records the same frames: `repeat_action_probability` is 0, and the game's name seeds the random actions.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from ..base.seeding import random_stream
 from ..errors import ClipError, VidmemError
-from ..seeding import random_stream
 
-UNPLAYABLE = frozenset({"combat", "joust", "warlords", "maze_craze"})  # two-player ROMs: they abort the process
+UNPLAYABLE = frozenset({"combat", "joust", "warlords", "maze_craze"})  # games for two players: their ROMs abort the process
 FRAMES_PER_SECOND = 60.0
 WARM_UP = 90  # emulator frames before recording: title screens
-RECORDED = 420
-ACTION_HOLD = 8  # emulator frames an action is kept: single-frame actions only tremble
+RECORDED = 420  # emulator frames that are recorded, 7 s
+ACTION_HOLD = 8  # emulator frames for which an action is held; if it changes at every frame, the player only trembles
 
 
 def list_games() -> list[str]:
@@ -26,23 +25,22 @@ def list_games() -> list[str]:
 
 
 def record_game(game: str, frames: int, stride: int, seed: int = 0) -> tuple[np.ndarray, float]:
-    """Play random actions and return the most moving window.
+    """Play a game with random actions and return the window with the most motion.
 
-    The window is the one whose *median* frame-to-frame change is largest, so that a flash or a cut does not
-    win against steady motion.
+    The chosen window has the largest *median* of frame-to-frame changes. Steady motion thus wins against a flash or a cut.
 
     Args:
         game: ROM name, e.g. 'ms_pacman'.
-        frames: frames wanted.
-        stride: emulator frames (1/60 s) between them.
-        seed: changes the actions.
+        frames: number of frames of the window.
+        stride: emulator frames (1/60 s each) from one frame of the window to the next.
+        seed: further seed of the actions.
 
     Returns:
-        uint8 [frames, 210, 160, 3] RGB (height depends on the game), and its frames per second.
+        uint8 [frames, 210, 160, 3], RGB (the height depends on the game), and the window's frames per second.
 
     Raises:
-        ClipError: the game cannot be played alone, or is not among the ROMs.
-        VidmemError: the window is longer than the recording.
+        ClipError: the game needs two players, or is not among the ROMs.
+        VidmemError: the window would be longer than the recording.
     """
     span = (frames - 1) * stride + 1
     if span > RECORDED:
@@ -65,7 +63,7 @@ def _play(game: str, seed: int) -> np.ndarray:
     emulator.setInt("random_seed", seed)
     try:
         emulator.loadROM(roms.get_rom_path(game))
-    except Exception as error:  # ale-py raises bare RuntimeErrors and its own types by version
+    except Exception as error:  # bare RuntimeErrors or types of ale-py's own, depending on its version
         raise ClipError("missing", f"no ROM for game {game!r}: {error}") from error
     actions = emulator.getMinimalActionSet()
     stream = random_stream("gameplay", game, seed)

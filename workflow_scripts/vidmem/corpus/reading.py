@@ -1,27 +1,41 @@
-"""From a listed item to frames of one size and a row of the clip table."""
+"""Reading of listed items: each becomes frames of one size and a row of the clip table."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import groupby, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ..clip_table import clip_row
-from ..errors import ClipError
-from ..items import CONTAINERS, Item, is_still, split_part
-from ..store import hash_frames
+from ..base.clip_table import clip_row
+from ..base.store import hash_frames
+from ..errors import USABLE, ClipError
 from .availability import locate_item
-from .decode import Footage, check_file, read_image, read_video, window_start
+from .decode import Fit, Footage, Window, read_image, read_windows
+from .files import File, check_file
 from .frames import crop_fraction, fit_frames, frame_information
 from .gameplay import FRAMES_PER_SECOND, record_game
-from .parts import read_cell, read_member, read_record
+from .item import Item
+from .layouts import LAYOUTS, is_still
 
 
 @dataclass(frozen=True)
 class ClipRecord:
-    """Outcome of reading one item: uint8 [T, H, W, 3] (T may be 0), the fields of its row, the file if recovered, its start."""
+    """Outcome of reading one item.
+
+    Attributes:
+        frames: uint8 [T, H, W, 3]; T = 0 if the item could not be read.
+        fps: frames per second; 0 for an image or if nothing was read.
+        information: of frame_information, bits per pixel.
+        status: 'ok', 'recovered', or the status of a ClipError.
+        reason: what was noticed, or why the item could not be read; '' for nothing.
+        found: path of the file if it was recovered by its hash, else ''.
+        start_s: where the frames begin in the video, seconds.
+    """
 
     frames: np.ndarray
     fps: float
@@ -32,7 +46,7 @@ class ClipRecord:
     start_s: float = 0.0
 
     def fields(self) -> dict:
-        """Its columns of the clip table."""
+        """Columns of the clip table that describe the outcome."""
         return {
             "count": len(self.frames),
             "fps": float(self.fps),
@@ -43,94 +57,180 @@ class ClipRecord:
         }
 
 
-def read_item(item: Item, frames: int, size: tuple[int, int], fps: float, fit: str, min_information: float = 0.0) -> ClipRecord:
-    """Read an item; whatever is wrong with it becomes its status and reason.
+@dataclass(frozen=True)
+class Wanted:
+    """What the clips of a set are to be.
 
-    Args:
-        item: what to read.
-        frames: frames at most.
-        size: (height, width) of the result.
+    Attributes:
+        frames: number of frames at most.
+        size: (height, width) of the frames in pixels.
         fps: sampling rate, Hz.
-        fit: 'crop' or 'stretch'.
-        min_information: bits below which a clip is skipped.
+        fit: 'crop' or 'stretch', as in fit_frames.
+        min_information: a clip with less information than so many bits per pixel is skipped.
+        max_damaged: a clip with a larger share of damaged frames is undecodable, 0 to 1.
     """
+
+    frames: int
+    size: tuple[int, int]
+    fps: float
+    fit: str
+    min_information: float = 0.0
+    max_damaged: float = 1.0
+
+
+def read_item(item: Item, *wanted: Any) -> ClipRecord:
+    """Read one item, as read_items does. `wanted` are the values of Wanted."""
+    return read_items([item], Wanted(*wanted))[0]
+
+
+def read_items(items: Sequence[Item], wanted: Wanted) -> list[ClipRecord]:
+    """Read items of one file. If anything is wrong with one, its status and reason say so; no error is raised."""
+    return [_with_noticed(record, item.noticed) for item, record in zip(items, _records(items, wanted))]
+
+
+def _with_noticed(record: ClipRecord, noticed: str) -> ClipRecord:
+    """The record with what the listing noticed of its item. Why a clip cannot be read comes first."""
+    told = (noticed, record.reason) if record.status in USABLE else (record.reason, noticed)
+    return replace(record, reason="; ".join(filter(None, told)))
+
+
+def _records(items: Sequence[Item], wanted: Wanted) -> list[ClipRecord]:
     try:
-        path, recovered, noticed = locate_item(item)
-        footage = _read(replace(item, path=path), frames, fps)
-        pictures = footage.frames if item.crop is None else crop_fraction(footage.frames, item.crop)
-        pictures = fit_frames(pictures, size, fit)
-        information = frame_information(pictures)
-        if information < min_information:
-            raise ClipError("skipped", f"information {information:.2f} bits, below {min_information:g}")
-    except Exception as error:  # decoders raise anything on damaged files; the others go on
-        known = error if isinstance(error, ClipError) else ClipError("undecodable", f"{type(error).__name__}: {_line(error)}")
-        nothing = np.zeros((0, *size, 3), np.uint8)
-        return ClipRecord(nothing, 0.0, 0.0, known.status, known.reason)
-    reason = "; ".join(filter(None, (recovered, noticed, footage.reason)))
-    return ClipRecord(pictures, footage.fps, information, "recovered" if recovered else "ok", reason, path if recovered else "",
-                      footage.start_s)  # fmt: skip
+        place, recovered, noticed = locate_item(items[0])
+        found = _read([replace(item, place=place) for item in items], wanted)
+    except Exception as error:  # decoders may raise anything on a damaged file; other items go on
+        if len(items) > 1:
+            return [record for item in items for record in _records([item], wanted)]
+        return [_failed(error, wanted.size)]
+    told = replace(NOTHING, status="recovered", found=str(place)) if recovered else NOTHING
+    told = replace(told, reason="; ".join(filter(None, (recovered, noticed))))
+    return [_record(footage, wanted, told) for footage in found]
+
+
+Box = tuple[float, float, float, float]
+NOTHING = ClipRecord(np.zeros((0, 1, 1, 3), np.uint8), 0.0, 0.0, "ok", "")
+
+
+def _failed(error: Exception, size: tuple[int, int]) -> ClipRecord:
+    known = error if isinstance(error, ClipError) else ClipError("undecodable", f"{type(error).__name__}: {_line(error)}")
+    return ClipRecord(np.zeros((0, *size, 3), np.uint8), 0.0, 0.0, known.status, known.reason)
+
+
+def _record(footage: Footage | ClipError, wanted: Wanted, told: ClipRecord) -> ClipRecord:
+    """Record of the frames of an item, of which `told` has the status, what was noticed, and where it was found."""
+    if isinstance(footage, ClipError):
+        return _failed(footage, wanted.size)
+    information = frame_information(footage.frames)
+    if information < wanted.min_information:
+        low = f"information {information:.2f} bits, below {wanted.min_information:g}"
+        return _failed(ClipError("skipped", low), wanted.size)
+    reason = "; ".join(filter(None, (told.reason, footage.reason)))
+    return replace(
+        told, frames=footage.frames, fps=footage.fps, information=information, reason=reason, start_s=footage.start_s
+    )
+
+
+TOGETHER = 32  # clips of one file that are read in one pass; their frames are in memory at once
+
+
+def _file_of(pair: tuple[dict, Item]) -> tuple:
+    """What the items of one file have in common. A group of them is read in one pass."""
+    source, item = pair
+    return id(source), item.place, item.others, item.expect, item.recover, item.url, item.problem, item.status
+
+
+def together(work: Iterable[tuple[dict, Item]]) -> Iterator[list[tuple[dict, Item]]]:
+    """Consecutive items of one file, at most TOGETHER at a time."""
+    for _, group in groupby(work, _file_of):
+        while part := list(islice(group, TOGETHER)):
+            yield part
 
 
 def read_clips(corpus: dict, name: str, work: Iterable[tuple[dict, Item]]) -> Iterator[tuple[dict, np.ndarray]]:
-    """Rows of the clip table and frames of listed items, one at a time.
+    """Read listed items, those of one file together.
 
     Args:
-        corpus: its entry in the configuration; name: its name.
-        work: sources and items, as list_corpus gives them.
+        corpus: entry of the corpus in the configuration; name: its name.
+        work: items with their sources, as list_corpus returns them.
 
     Yields:
-        the row, and uint8 [T, H, W, 3], T = 0 unless its status is ok.
+        The row of the clip table, and the frames uint8 [T, H, W, 3]; T = 0 if the item could not be read.
     """
     first = 0
-    for source, item in work:
-        record = read_item(
-            item, corpus["frames"], tuple(corpus["size"]), source["fps"], source["fit"], corpus["min_information"]
-        )
-        row = clip_row(
-            _provenance(item, record),
-            clip_id=item.clip_id,
-            set=f"corpus-{name}",
-            source=item.source,
-            caption=item.caption,
-            split=item.split,
-            copies=item.copies,
-            first=first,
-            **record.fields(),
-        )
-        first += len(record.frames)
-        yield row, record.frames
+    for group in together(work):
+        records = read_items([item for _, item in group], wanted_of(corpus, group[0][0]))
+        for (_, item), record in zip(group, records):
+            yield _row(f"corpus-{name}", item, record, first), record.frames
+            first += len(record.frames)
+
+
+def wanted_of(corpus: dict, source: dict) -> Wanted:
+    """What the clips of a source are to be, as the configuration of its corpus says."""
+    about = (corpus["frames"], tuple(corpus["size"]), source["fps"], source["fit"])
+    return Wanted(*about, corpus["min_information"], corpus["max_damaged"])
+
+
+def _row(name: str, item: Item, record: ClipRecord, first: int) -> dict:
+    return clip_row(
+        _provenance(item, record),
+        clip_id=item.clip_id,
+        set=name,
+        source=item.source,
+        caption=item.caption,
+        split=item.split,
+        copies=item.copies,
+        first=first,
+        **record.fields(),
+    )
 
 
 def _provenance(item: Item, record: ClipRecord) -> dict:
-    """How a clip came about; of what is seldom known only what is."""
-    known = {"scene": item.scene, "url": item.url, "listed": dict(item.expect), "found": record.found}
+    """How a clip came about. Facts that only few clips have are left out of the others."""
+    known: dict[str, object] = {"scene": item.scene, "url": item.url, "listed": dict(item.expect), "found": record.found}
     about = {"kind": item.kind, "start_s": record.start_s or item.start_s, "crop": item.crop}
     known["window"] = list(item.window) if item.window[1] > 1 else []
     return about | {name: value for name, value in known.items() if value}
 
 
-def _read(item: Item, frames: int, fps: float) -> Footage:
-    if item.kind == "gameplay":
-        return Footage(*record_game(item.path, frames, max(1, round(FRAMES_PER_SECOND / fps))))
-    path, part = split_part(item.path, item.kind)
-    file, still = Path(path), is_still(item.path, item.kind)
-    if part and item.kind == "cifar10":
-        return read_record(file, part)
-    if part and item.kind not in CONTAINERS:
-        return _read_stack(file, part)
-    if part:
-        file = (read_member if item.kind == "webdataset" else read_cell)(file, part)
-    if still:
-        return read_image(file)
-    return read_video(file, frames, fps, window_start(file, frames, fps, item.start_s, item.window))
+def _read(items: Sequence[Item], wanted: Wanted) -> list[Footage | ClipError]:
+    """Fitted frames of items of one file."""
+    layout, (path, part) = LAYOUTS[items[0].kind], items[0].place
+    fits = {item.crop: partial(_fit, item.crop, wanted) for item in items}
+    if layout.recorded:
+        skip = max(1, round(FRAMES_PER_SECOND / wanted.fps))
+        return [_fitted(Footage(*record_game(item.place.file, wanted.frames, skip)), fits[item.crop]) for item in items]
+    read = layout.container.read if layout.container else _read_stack
+    content: File | np.ndarray = read(Path(path), part) if part else Path(path)
+    if isinstance(content, np.ndarray) or is_still(items[0]):
+        still = Footage(content, 0.0) if isinstance(content, np.ndarray) else read_image(content)
+        return [_fitted(still, fits[item.crop]) for item in items]
+    windows = [Window(item.start_s, fits[item.crop], *item.window) for item in items]
+    return read_windows(content, windows, wanted.frames, wanted.fps, wanted.max_damaged)
+
+
+def _fit(
+    crop: tuple[float, float, float, float] | None, wanted: Wanted, picture: np.ndarray, pixel_aspect: float
+) -> np.ndarray:
+    """A picture [H, W, 3], cut as its item says and brought to the wanted size."""
+    pictures = picture[None] if crop is None else crop_fraction(picture[None], crop)
+    return fit_frames(pictures, wanted.size, wanted.fit, pixel_aspect)[0]
+
+
+def _fitted(footage: Footage, fit: Fit) -> Footage:
+    return replace(footage, frames=np.stack([fit(picture, 1.0) for picture in footage.frames]))
 
 
 def _line(error: Exception) -> str:
     return " ".join(str(error).split())[:160] or "no message"
 
 
-def _read_stack(path: Path, index: str) -> Footage:
-    """One picture of a .npy stack [N, H, W] of grey levels 0..1 or 0..255, or [N, H, W, 3]."""
+def _read_stack(path: Path, index: str) -> np.ndarray:
+    """Read one picture of a .npy stack as uint8 [1, H, W, 3].
+
+    Args:
+        path: stack of grey levels [N, H, W] or of colours [N, H, W, 3], with values 0..1 or 0..255.
+        index: which picture, counted from 0.
+    """
     check_file(path)
     try:
         stack = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -145,4 +245,4 @@ def _read_stack(path: Path, index: str) -> Footage:
     scaled = picture if whole else picture * 255
     if not np.isfinite(scaled).all() or scaled.min(initial=0) < 0 or scaled.max(initial=0) > 255:
         raise ClipError("undecodable", f"values {scaled.min():g} to {scaled.max():g}, not 0..1 or 0..255")
-    return Footage(np.round(scaled).astype(np.uint8)[None], 0.0)
+    return np.round(scaled).astype(np.uint8)[None]

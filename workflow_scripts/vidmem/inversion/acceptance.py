@@ -1,8 +1,8 @@
 """The acceptance test of an inversion: do samples from the found noise show the target?
 
-m fresh noises are drawn, and all of them must reach the threshold at one guidance scale. Failing images are nearly the
-whole bill, so the test is staged: noises are sampled a few at a time, and a scale whose similarity fell below the threshold
-is not sampled again. The verdict is that of the full test on the same noises.
+The test draws m fresh noises. The samples from all of them must reach the threshold at one guidance scale. Images that fail
+cause nearly all of the cost, so the test has stages. Each stage samples a few more noises, but only at scales at which every
+sample so far reached the threshold. The verdict equals the verdict of the full test on these noises.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 Similarity = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-"""(image [n], noise [n], scale [n], all indices) to the similarities float [n] of the samples to their targets."""
+"""Function of three index arrays (image [n], noise [n], scale [n]) to the similarities float [n] of samples to targets."""
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class AcceptanceRule:
     """When an image counts as replicated.
 
     Attributes:
-        samples: fresh noises (m).
-        threshold: similarity every one of them must reach (beta).
-        scales: guidance scales, of which one must pass; (1.0,) for models without guidance.
+        samples: number of fresh noises (m).
+        threshold: similarity that the sample from every noise must reach (beta).
+        scales: guidance scales, one of which must pass; (1.0,) for models without guidance.
     """
 
     samples: int = 8
@@ -36,13 +36,13 @@ class Acceptance:
     """Outcome of a test for every image.
 
     Attributes:
-        passed: bool [S].
-        similarity: float [S], of the best scale the lowest similarity that was seen: of a passed image the minimum over
-            all noises, of a failed one an upper bound on it.
-        first: float [S], similarity of the first noise at its best scale, which is sampled whatever the outcome: the number
-            that compares images. (`similarity` is of a hopeless image one noise, of an almost good one the worst of eight.)
+        passed: bool [S], whether the image passed.
+        similarity: float [S], lowest similarity of the samples at the best scale. For a passed image it is the minimum over all
+            noises. For a failed image it is an upper bound on this minimum, because later noises were not sampled.
+        first: float [S], similarity of the sample from the first noise at its best scale. It is always computed, so it can be
+            compared between images. (`similarity` cannot: a hopeless image has it of one noise, a good image of all eight.)
         scale: int [S], index of the scale of `similarity`.
-        calls: int [S], network passes a sampler step of the samples that were drawn: two at a scale other than 1.
+        calls: int [S], network passes for one sampler step of all samples drawn; a sample at a scale other than 1 needs two.
     """
 
     passed: np.ndarray
@@ -53,7 +53,7 @@ class Acceptance:
 
 
 def stages(samples: int) -> list[range]:
-    """Noises of each stage: one, one, two, four, eight, ...
+    """Numbers of the noises of each stage: one noise, one, two, four, eight, ...
 
     >>> [list(stage) for stage in stages(8)]
     [[0], [1], [2, 3], [4, 5, 6, 7]]
@@ -66,9 +66,10 @@ def accept(similarity: Similarity, images: int, rule: AcceptanceRule, staged: bo
     """Test images that are optimised together.
 
     Args:
-        similarity: samples and compares.
-        images: how many there are.
-        staged: False samples every noise at every scale (for comparison: the verdict is the same).
+        similarity: function that draws samples and compares them with their targets.
+        images: number of images.
+        rule: when an image passes.
+        staged: False samples every noise at every scale, for comparison; the verdict does not change.
     """
     scales = len(rule.scales)
     lowest, first = np.full((images, scales), np.inf), np.full((images, scales), -1.0)

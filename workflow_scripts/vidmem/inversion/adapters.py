@@ -1,7 +1,7 @@
-"""Diffusion models as an inversion sees them: encode a target, predict on many latents at once, sample, decode.
+"""A common interface to diffusion models for an inversion: encode a target, predict on many latents at once, decode samples.
 
-The user's pipeline is not changed: weights are frozen and modules put into evaluation mode only while an inversion runs,
-schedulers are built anew from its configuration.
+The user's pipeline stays as it is. Weights are frozen, and modules are in evaluation mode, only while an inversion runs. Each
+sampler is a new scheduler, built from the configuration of the pipeline's scheduler.
 """
 
 from __future__ import annotations
@@ -10,37 +10,44 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from inspect import signature
+from typing import Any
 
 import diffusers
 import numpy as np
 import torch
 
 from ..errors import VidmemError
-from .objective import path_of
+from ..models.noising import path_of
 
 Text = dict[str, torch.Tensor]
-"""What a network is told of a prompt: its keyword arguments, each [N, ...]; empty for unconditional models."""
+"""Keyword arguments with which a network receives embedded prompts, [N, ...] each; empty for unconditional models."""
 
 
 class InvertibleModel:
-    """A diffusers pipeline with a U-Net or a transformer, in pixels or latents, of images or video, with text or without.
+    """A diffusers pipeline that can be inverted: U-Net or transformer, pixels or latents, images or video, text or none.
+
+    Args:
+        pipeline: pipeline of diffusers.
+        size: (height, width) of its pictures in pixels; None for the size that its network was trained at.
+        frames: frames of a clip; 1 for a model of images.
 
     Attributes:
-        path: noising of its scheduler.
-        shape: of one sample, e.g. (3, 32, 32), (4, 64, 64) or (channels, frames, height, width).
-        size: (height, width) of its pictures.
-        video: samples have a time axis.
-        prompted: whether it takes a prompt.
+        path: how the pipeline's scheduler adds noise: a DiffusionPath or a FlowPath.
+        shape: shape of one sample, such as (3, 32, 32), (4, 64, 64) or (channels, frames, height, width).
+        size: (height, width) of its pictures in pixels.
+        video: whether samples have a time axis.
+        prompted: whether the pipeline takes a prompt.
     """
 
-    def __init__(self, pipeline, size: tuple[int, int] | None = None, frames: int = 1):
+    def __init__(self, pipeline: diffusers.DiffusionPipeline, size: tuple[int, int] | None = None, frames: int = 1):
         self.pipeline = pipeline
-        self.network = getattr(pipeline, "unet", None) or getattr(pipeline, "transformer", None)
+        self.network: Any = getattr(pipeline, "unet", None) or getattr(pipeline, "transformer", None)
         if self.network is None:
             raise VidmemError("a pipeline with a unet or a transformer", type(pipeline).__name__, "inversion")
         _check_known(pipeline, self.network)
-        self.autoencoder = getattr(pipeline, "vae", None) or getattr(pipeline, "vqvae", None)
-        self.tokenizer, self.encoder = getattr(pipeline, "tokenizer", None), getattr(pipeline, "text_encoder", None)
+        self.autoencoder: Any = getattr(pipeline, "vae", None) or getattr(pipeline, "vqvae", None)
+        self.tokenizer: Any = getattr(pipeline, "tokenizer", None)
+        self.encoder: Any = getattr(pipeline, "text_encoder", None)
         self.prompted = self.encoder is not None
         self.video = type(self.network).__name__ == "UNet3DConditionModel"
         self.path = path_of(pipeline.scheduler, self.device)
@@ -54,16 +61,16 @@ class InvertibleModel:
 
     @property
     def device(self) -> torch.device:
-        """Where the network is."""
+        """Device of the network."""
         return next(self.network.parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the network's weights."""
+        """Number format of the network's weights."""
         return next(self.network.parameters()).dtype
 
     def encode(self, frames: np.ndarray) -> torch.Tensor:
-        """Target float32 [*shape] of uint8 [T, H, W, 3]; of a latent model the mode of the posterior."""
+        """Encode frames uint8 [T, H, W, 3] as a clean sample float32 [*shape]: the mode of the posterior for a latent model."""
         expected = (self.shape[1] if self.video else 1, *self.size, 3)
         if frames.shape != expected or frames.dtype != np.uint8:
             raise VidmemError(f"a target uint8 {expected}", f"{frames.dtype} {frames.shape}", "InvertibleModel.encode")
@@ -82,7 +89,7 @@ class InvertibleModel:
         return float(config.get("scaling_factor") or 1.0), float(config.get("shift_factor") or 0.0)
 
     def decode(self, samples: torch.Tensor) -> np.ndarray:
-        """Frames uint8 [N, T, H, W, 3] of samples [N, *shape]; T is 1 for images."""
+        """Decode samples [N, *shape] to frames uint8 [N, T, H, W, 3]; T is 1 for images."""
         flat = (samples.transpose(1, 2).flatten(0, 1) if self.video else samples).to(self.dtype)
         if self.autoencoder is not None:
             scale, shift = self._scaling()
@@ -91,19 +98,25 @@ class InvertibleModel:
         return pictures.unflatten(0, (len(samples), -1)).cpu().numpy()
 
     def predict(self, noisy: torch.Tensor, times: torch.Tensor, text: Text) -> torch.Tensor:
-        """Output of the network, float32 [N, *shape], at the network's own times [N] (path.network_time)."""
+        """Output of the network, float32 [N, *shape].
+
+        Args:
+            noisy: noisy samples [N, *shape].
+            times: times [N] on the network's own scale, as path.network_time gives them.
+            text: embedded prompts, one for each sample.
+        """
         noisy = noisy.to(self.dtype)
         if self.video and not text:
             text = {"encoder_hidden_states": noisy.new_zeros(len(noisy), 1, self.network.config.cross_attention_dim)}
         told = {name: value.to(self.dtype) for name, value in text.items()}
         return self.network(noisy, timestep=times, **told).sample.float()
 
-    def scheduler(self, name: str, steps: int):
-        """Sampler built from the configuration of the pipeline's scheduler, its time steps set.
+    def scheduler(self, name: str, steps: int) -> diffusers.SchedulerMixin:
+        """New sampler, built from the configuration of the pipeline's scheduler, with its time steps set.
 
         Args:
             name: scheduler class of diffusers; 'DDIMScheduler' and 'FlowMatchEulerDiscreteScheduler' are deterministic.
-            steps: network evaluations.
+            steps: number of network evaluations.
         """
         kind = getattr(diffusers, name, None)
         if kind is None or not hasattr(kind, "from_config"):
@@ -115,7 +128,7 @@ class InvertibleModel:
         return sampler
 
     def embed(self, prompts: list[str]) -> Text:
-        """What the network is told of prompts, as the pipeline itself would; {} for unconditional models."""
+        """Embed prompts as the pipeline itself does; {} for unconditional models."""
         if not self.prompted:
             return {}
         with torch.no_grad():
@@ -128,11 +141,11 @@ class InvertibleModel:
             return {"encoder_hidden_states": self.encoder(tokens).last_hidden_state}
 
     def embed_soft(self, words: torch.Tensor) -> Text:
-        """What the network is told of soft prompts, with gradient.
+        """Embed soft prompts, with gradient.
 
         Args:
-            words: float [N, L - 2, V], a distribution over the vocabulary for every place between the first and the last
-                token of the empty prompt.
+            words: float [N, L - 2, V], for every place between the first and the last token of the empty prompt a distribution
+                over the vocabulary.
         """
         if not self.soft:
             raise VidmemError("one CLIP text encoder", type(self.pipeline).__name__, "inversion mode prompt", "mode caption")
@@ -140,7 +153,7 @@ class InvertibleModel:
         empty = self._empty
         fixed = table(empty).expand(len(words), -1, -1)
         embedded = torch.cat([fixed[:, :1], words.to(fixed.dtype) @ table.weight, fixed[:, -1:]], dim=1)
-        # The token table is answered for by a hook: the encoder has no other door for embeddings.
+        # The encoder takes token numbers only. So a hook on the token table replaces its output by the soft embeddings.
         handle = table.register_forward_hook(lambda module, given, output: embedded)
         try:
             return {"encoder_hidden_states": self.encoder(empty.expand(len(words), -1)).last_hidden_state}
@@ -158,34 +171,34 @@ class InvertibleModel:
 
     @property
     def soft(self) -> bool:
-        """Whether a prompt can be optimised: one text encoder with a token table."""
+        """Whether a prompt can be optimised: the pipeline has exactly one text encoder."""
         return self.prompted and getattr(self.pipeline, "text_encoder_2", None) is None
 
     @property
     def vocabulary(self) -> int:
-        """Tokens of the text encoder."""
+        """Number of tokens that the text encoder knows."""
         return len(self.encoder.get_input_embeddings().weight)
 
     @property
     def places(self) -> int:
-        """Places of a prompt that can be optimised."""
+        """Number of places of a prompt that can be optimised: all but the first and the last token."""
         return self.tokenizer.model_max_length - 2
 
 
 KNOWN = ("UNet2DModel", "UNet2DConditionModel", "UNet3DConditionModel", "SD3Transformer2DModel")
 
 
-def _check_known(pipeline, network) -> None:
+def _check_known(pipeline: diffusers.DiffusionPipeline, network: torch.nn.Module) -> None:
     """Raise VidmemError for networks whose conditioning or shape this adapter does not know."""
     name, two = type(network).__name__, getattr(pipeline, "text_encoder_2", None) is not None
-    ours = not isinstance(network, diffusers.ModelMixin)  # a network of the caller's own, with the contract of UNet2DModel
-    if not ours and (name not in KNOWN or (two and name != "SD3Transformer2DModel")):
+    own = not isinstance(network, diffusers.ModelMixin)  # the caller's own network, which must behave like UNet2DModel
+    if not own and (name not in KNOWN or (two and name != "SD3Transformer2DModel")):
         got = f"{type(pipeline).__name__} with {name}"
         raise VidmemError(f"a pipeline with one of {KNOWN}, two text encoders only with SD3's", got, "inversion")
 
 
-def check_weights(pipeline) -> None:
-    """Raise VidmemError if a weight is not finite: every score would be."""
+def check_weights(pipeline: diffusers.DiffusionPipeline) -> None:
+    """Raise VidmemError if a weight is NaN or infinite: every score would then be, too."""
     for name, module in pipeline.components.items():
         if isinstance(module, torch.nn.Module):
             bad = [key for key, value in module.named_parameters() if not torch.isfinite(value).all()]
@@ -197,30 +210,13 @@ def check_weights(pipeline) -> None:
 
 @contextmanager
 def full_precision() -> Iterator[None]:
-    """GPUs multiply float32 as float32, not as TF32."""
-    parts = (torch.backends.cuda.matmul, torch.backends.cudnn)
-    before = [part.allow_tf32 for part in parts]
+    """Make GPUs multiply float32 in full precision, not as TF32, inside the block."""
+    backends = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    before = [backend.allow_tf32 for backend in backends]
     try:
-        for part in parts:
-            part.allow_tf32 = False
+        for backend in backends:
+            backend.allow_tf32 = False
         yield
     finally:
-        for part, allowed in zip(parts, before, strict=True):
-            part.allow_tf32 = allowed
-
-
-@contextmanager
-def frozen(pipeline) -> Iterator[None]:
-    """Every module in evaluation mode and without weight gradients; both are given back afterwards."""
-    modules = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
-    flags = [(value, value.requires_grad) for module in modules for value in module.parameters()]
-    training = [(part, part.training) for module in modules for part in module.modules()]
-    try:
-        for module in modules:
-            module.eval().requires_grad_(False)
-        yield
-    finally:
-        for value, flag in flags:
-            value.requires_grad_(flag)
-        for part, mode in training:
-            part.training = mode
+        for backend, allowed in zip(backends, before, strict=True):
+            backend.allow_tf32 = allowed

@@ -1,4 +1,4 @@
-"""What a text-guided model is told while a target is inverted: nothing, the caption, or a prompt optimised with the noise."""
+"""Prompts of a model while a target is inverted: none, the empty prompt, the caption, or one optimised with the noise."""
 
 from __future__ import annotations
 
@@ -10,25 +10,35 @@ from ..errors import VidmemError
 from .adapters import InvertibleModel, Text
 
 MODES = ("none", "empty", "caption", "prompt", "embedding")
-"""none: unconditional models; empty: the empty prompt; caption: the target's own; prompt: a soft prompt over the vocabulary,
-optimised (Gumbel-softmax); embedding: free text embeddings, optimised. The mode is part of a score's name."""
+"""How a model is conditioned. Scores of different modes cannot be compared, so the mode stands beside every score.
 
-TEMPERATURE = 2.0  # of the Gumbel-softmax, as in the official code
-COPIES = 6  # of a soft prompt's tensors in memory: logits, gradient, two moments, and the drawn words with their gradient
+- none: no prompt, for unconditional models.
+- empty: the empty prompt.
+- caption: the caption of the target.
+- prompt: a soft prompt over the vocabulary, which is optimised (Gumbel-softmax).
+- embedding: free text embeddings, which are optimised.
+"""
+
+TEMPERATURE = 2.0  # temperature of the Gumbel-softmax, as in the official code
+COPIES = 6  # tensors of a soft prompt in memory: logits, gradient, two moments, and the drawn words with their gradient
 
 
 @dataclass(frozen=True)
 class Conditioning:
-    """How a model is conditioned; tensors of images are [S, ...] by name, as everywhere in the engine.
+    """Conditions a model on prompts in one mode. State of several images is a mapping: name -> tensor [S, ...].
+
+    Attributes:
+        model: the model.
+        mode: one of MODES.
 
     Raises:
-        VidmemError: a mode that the model cannot be conditioned in.
+        VidmemError: the model cannot be conditioned in this mode.
     """
 
     model: InvertibleModel
     mode: str
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise VidmemError(f"a mode of {MODES}", self.mode, "inversion.mode")
         if self.model.prompted == (self.mode == "none"):
@@ -39,13 +49,13 @@ class Conditioning:
             raise VidmemError("one CLIP text encoder", type(self.model.pipeline).__name__, "inversion.mode", "mode caption")
 
     def bytes_needed(self, slots: int, batch: int) -> int:
-        """Memory of the soft prompts of so many images with so many noises each."""
+        """Bytes of the soft prompts of `slots` images with `batch` noises each."""
         if self.mode != "prompt":
             return 0
         return self.model.places * self.model.vocabulary * 4 * slots * (COPIES - 2 + 2 * batch)
 
     def free(self) -> dict[str, torch.Tensor]:
-        """Tensors [1, ...] that are optimised with the noise, at their start."""
+        """Start values [1, ...] of the tensors that are optimised together with the noise, by name."""
         if self.mode == "prompt":
             return {"words": torch.zeros(1, self.model.places, self.model.vocabulary, device=self.model.device)}
         if self.mode == "embedding":
@@ -53,16 +63,17 @@ class Conditioning:
         return {}
 
     def given(self, caption: str) -> dict[str, torch.Tensor]:
-        """Tensors [1, ...] that are not."""
+        """Tensors [1, ...] of the prompt that are not optimised, by name."""
         prompts = {"caption": [caption], "empty": [""]}.get(self.mode)
         return self.model.embed(prompts) if prompts else {}
 
     def told(self, state: dict[str, torch.Tensor], streams: list[torch.Generator], copies: int) -> Text:
-        """What the network is told of every image, `copies` times each; each copy of a soft prompt is drawn anew.
+        """Embedded prompts of all images for the network, `copies` for each image; each copy of a soft prompt is drawn anew.
 
         Args:
             state: tensors [S, ...] of `free` and `given`.
-            streams: one for each image.
+            streams: random stream of each image.
+            copies: number of copies of each prompt.
         """
         if self.mode != "prompt":
             names = ("encoder_hidden_states", "pooled_projections")

@@ -1,8 +1,8 @@
-"""Inversion of many images at once: any number of them in one network batch, each with its own history.
+"""Inversion of many images at once: one network batch holds several images, each with its own history.
 
-Images are independent: the losses are summed, Adam is element-wise, and every random number comes from a stream keyed by
-(seed, image id, check). A score therefore does not depend on what else is in the batch, and a run that was killed goes on
-from its last checkpoint to the same result. Nothing of a step waits for the device.
+Images are independent: their losses are summed, Adam is element-wise, and every random number comes from a stream keyed by
+(seed, image id, check). So the score of an image does not depend on the other images of the batch. A run that was killed goes
+on from its last checkpoint and ends with equal results. No step makes the CPU wait for the GPU.
 """
 
 from __future__ import annotations
@@ -17,27 +17,28 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..base.logs import LOGGER
+from ..base.seeding import seed_of
+from ..base.store import hash_frames, hash_text, write_atomic
 from ..errors import VidmemError
-from ..logs import LOGGER
-from ..seeding import seed_of
-from ..store import hash_frames, hash_text, write_atomic
-from .acceptance import AcceptanceRule, accept
-from .adapters import InvertibleModel, frozen, full_precision
+from ..models.loading import frozen
+from .acceptance import AcceptanceRule, Similarity, accept
+from .adapters import InvertibleModel, full_precision
 from .conditioning import Conditioning
 from .objective import divergence, prediction_error
 from .sampling import dry_step, sample
 from .schedule import AdaptiveWeights, WeightRule
 
 Describe = Callable[[np.ndarray], np.ndarray]
-"""uint8 [M, H, W, 3] to descriptors float [M, d], unit norm."""
+"""Function from frames uint8 [M, H, W, 3] to descriptors float [M, d], unit norm."""
 
 Report = Callable[[int, int, int], None]
-"""Images done, replicated, censored."""
+"""Function that is told the numbers of images done, replicated and censored (not replicated)."""
 
 ARRAYS = ("mean", "log_variance", "replays")
 
 State = dict[str, torch.Tensor]
-"""Tensors of all active images, [S, ...] each: noise and its moments, weight of the divergence, target, prompt."""
+"""Tensors of all active images by name, [S, ...] each: noise, moments of Adam, weight of the divergence, target, prompt."""
 
 
 @dataclass(frozen=True)
@@ -45,19 +46,20 @@ class InversionPlan:
     """How images are inverted.
 
     Attributes:
-        weights: rule of the divergence's weight; its check_every is the C of the papers.
-        acceptance: the test.
-        steps: budget of an image.
-        batch: noises and times an image a step (B).
-        rate: of Adam.
-        sampler: scheduler class of the test; sampler_steps: its network evaluations.
-        mode: how a text-guided model is conditioned, one of MODES; part of the score's name.
-        gradient_clip: norm an image's gradient is cut to; None, as in the official code, for no cut.
-        prior_check: test once before the first step, which the official code never does.
-        refine: checks an image goes on for after its first success, in search of a lower score that still passes.
-        sample_batch: samples drawn in one network batch.
-        memory: bytes that soft prompts may take.
-        replays: samples drawn at the end from the noise that was found, and as many from the prior, to be looked at.
+        weights: rule for the weight of the divergence; its check_every is C in the papers.
+        acceptance: rule of the acceptance test.
+        steps: most steps for an image.
+        batch: noises and times that each image draws in a step (B).
+        rate: learning rate of Adam.
+        sampler: scheduler class that draws the samples of the acceptance test.
+        sampler_steps: network evaluations of this sampler.
+        mode: how the model is conditioned, one of conditioning.MODES.
+        gradient_clip: largest norm of an image's gradient; None, as in the official code, for no limit.
+        prior_check: whether the acceptance test also runs before the first step, which the official code never does.
+        refine: number of checks for which an image goes on after its first success, to find a lower score that still passes.
+        sample_batch: number of samples in one network batch of the acceptance test.
+        memory: most bytes for soft prompts.
+        replays: number of samples drawn at the end from the found noise, and again from the prior, for people to look at.
     """
 
     weights: WeightRule
@@ -78,7 +80,13 @@ class InversionPlan:
 
 @dataclass(frozen=True)
 class Target:
-    """What is looked for: uint8 [T, H, W, 3], an image being a clip of one frame."""
+    """Image or clip that an inversion looks for.
+
+    Attributes:
+        image_id: its clip id.
+        frames: uint8 [T, H, W, 3]; an image is a clip of one frame.
+        caption: its caption, '' for none.
+    """
 
     image_id: str
     frames: np.ndarray
@@ -90,15 +98,16 @@ class Inversion:
     """Outcome for an image.
 
     Attributes:
-        status: 'replicated', 'not_replicated' (within the budget) or 'diverged'.
-        score: divergence in nats per dimension of a replicated image; +inf, a censored value, otherwise.
-        mean_part, variance_part: of the divergence where the inversion ended.
-        trace: per check the similarity of the first noise's sample (Acceptance.first).
-        steps, network_calls, seconds: its cost; the seconds are its share of those of its batch.
-        mean, log_variance: float32 [*shape], the noise that was found.
-        prompt: what was optimised with it, by name: nothing, 'words' (logits of a soft prompt) or free embeddings.
-        scale: guidance scale of the best test there.
-        replays: uint8 [2, plan.replays, T, H, W, 3]: samples from that noise, and from the prior under the same prompt.
+        image_id: clip id of the image.
+        status: 'replicated', 'not_replicated' (within the given steps) or 'diverged'.
+        score: divergence of a replicated image in nats per dimension; otherwise +inf, a censored value.
+        mean_part, variance_part: the two parts of the divergence of the found noise.
+        trace: similarity of the first noise's sample at every check (Acceptance.first).
+        steps, network_calls, seconds: cost of the image; the seconds are its share of the seconds of its batch.
+        mean, log_variance: the found noise, float32 [*shape].
+        prompt: tensors optimised with the noise, by name: none, 'words' (logits of a soft prompt) or free embeddings.
+        scale: guidance scale of the test in which the noise was found, or of the latest test.
+        replays: uint8 [2, plan.replays, T, H, W, 3], samples from the found noise, and from the prior with the same prompt.
     """
 
     image_id: str
@@ -118,24 +127,24 @@ class Inversion:
 
     @property
     def best_similarity(self) -> float:
-        """Highest first similarity of any check; -1 if none was made. Ranks the censored."""
+        """Highest value of the trace; -1 if no check was made. It ranks the images with a censored score."""
         return max(self.trace, default=-1.0)
 
 
 @dataclass
 class _Slot:
-    """History of an image being inverted, as far as the host knows it."""
+    """History of an image that is being inverted, without its tensors on the device."""
 
     target: int
     checks: int = 0
     trace: list[float] = field(default_factory=list)
     calls: int = 0
     seconds: float = 0.0
-    found: int = -1  # check of the first success
-    score: float = math.inf
-    best: State = field(default_factory=dict)  # what was optimised, at that score
+    found: int = -1  # number of the first check that passed
+    score: float = math.inf  # lowest score of a check that passed
+    best: State = field(default_factory=dict)  # optimised tensors at that check
     diverged: bool = False
-    scale: int = 0  # index of the guidance scale, of the best check or else of the latest
+    scale: int = 0  # index of the guidance scale at that check; without one, at the latest check
 
 
 class Inverter:
@@ -143,13 +152,13 @@ class Inverter:
 
     Args:
         model: adapter of a pipeline.
-        plan: how.
-        describe: descriptors of frames.
-        seed: of every random stream.
-        slots: images in one network batch, which then holds slots * batch samples.
+        plan: how images are inverted.
+        describe: function that computes descriptors of frames.
+        seed: seed of every random stream.
+        slots: number of images in one network batch, which then holds slots * plan.batch samples.
 
     Raises:
-        VidmemError: a mode the model cannot be conditioned in, or a prompt too large for the memory.
+        VidmemError: the plan does not fit the model, or soft prompts need more memory than the plan allows.
     """
 
     def __init__(self, model: InvertibleModel, plan: InversionPlan, describe: Describe, seed: int, slots: int = 4):
@@ -185,18 +194,22 @@ class Inverter:
         """Invert targets.
 
         Args:
-            targets: each with an id of its own.
-            checkpoint: file to go on from; written every so many checks, removed at the end, or kept with all results.
-            report: told after every check.
-            identity: of model and descriptor. A checkpoint of another one, or of other targets or another plan, is left alone
-                and the inversion starts anew.
+            targets: images or clips, each with an id of its own.
+            checkpoint: file from which a killed run goes on.
+            every: number of checks between two writes of the checkpoint.
+            report: function that is called after every check.
+            identity: text that identifies model and descriptor. A checkpoint of another identity, other targets or another plan
+                is not used, and the inversion starts anew.
+            keep: whether the checkpoint is kept at the end, with all results; otherwise it is removed.
 
         Returns:
             Outcome of each target, in order.
         """
         if len({target.image_id for target in targets}) < len(targets):
             raise VidmemError("one id a target", "the same id twice", "Inverter.run")
-        self.targets, self.results, self.active, self.next = list(targets), {}, [], 0
+        self.targets, self.next = list(targets), 0
+        self.results: dict[int, Inversion] = {}
+        self.active: list[_Slot] = []
         self.clean = [self.model.encode(target.frames) for target in targets]
         self.wanted = [np.asarray(self.describe(target.frames), np.float32) for target in targets]
         self.state: State = {}
@@ -224,7 +237,7 @@ class Inverter:
                 report(len(self.results), replicated, len(self.results) - replicated)
 
     def _fresh(self, target: int) -> State:
-        """Tensors [1, ...] of an image before its first step."""
+        """Tensors [1, ...] of a target before its first step."""
         device = self.model.device
         zeros = torch.zeros(1, *self.model.shape, device=device)
         free = {"mean": zeros, "log_variance": zeros.clone()} | self.conditioning.free()
@@ -247,7 +260,7 @@ class Inverter:
         self._close()
 
     def _advance(self) -> None:
-        """The steps of all active images up to their next check, and the check."""
+        """Take the steps of all active images up to their next check, and run the check."""
         if not self.active:
             return
         began, plan = time.monotonic(), self.plan
@@ -265,7 +278,7 @@ class Inverter:
         self._close()
 
     def _stream(self, slot: _Slot, purpose: str) -> torch.Generator:
-        """Random stream of an image up to its next check: it needs no state in a checkpoint."""
+        """Random stream of an image up to its next check. It is new after every check, so checkpoints need not save it."""
         seed = seed_of("inversion", self.seed, self.targets[slot.target].image_id, purpose, slot.checks)
         return torch.Generator(self.model.device).manual_seed(seed)
 
@@ -287,7 +300,7 @@ class Inverter:
 
     @torch.no_grad()
     def _adam(self, gradients: State, betas: tuple[float, float] = (0.9, 0.999), epsilon: float = 1e-8) -> None:
-        """Adam, element by element, with a step count for every image."""
+        """Step of Adam (Kingma & Ba 1412.6980), element by element, with a step count for every image."""
         state, count = self.state, self.state["count"] + 1
         scale = _norm_scale(gradients, self.plan.gradient_clip)
         for name, gradient in gradients.items():
@@ -302,14 +315,14 @@ class Inverter:
 
     @torch.no_grad()
     def _test(self, places: Sequence[int]) -> None:
-        """The acceptance test of some of the active images."""
+        """Run the acceptance test for the active images at some places."""
         began, plan, slots = time.monotonic(), self.plan, [self.active[place] for place in places]
         index = torch.tensor(list(places), device=self.model.device)
         state = {name: value[index] for name, value in self.state.items()}
         streams = [self._stream(slot, "test") for slot in slots]
         noise = torch.stack([_normal((plan.acceptance.samples, *self.model.shape), stream) for stream in streams])
         starts = state["mean"][:, None] + (state["log_variance"] / 2).exp()[:, None] * noise
-        told = self.conditioning.told(state, streams, 1)  # one soft prompt for all noises, as in the official code
+        told = self.conditioning.told(state, streams, 1)  # an image's noises share one soft prompt, as in the official code
         parts = torch.stack(divergence(state["mean"], state["log_variance"])).tolist()
         finite = torch.isfinite(starts.flatten(1)).all(1).tolist()
         outcome = accept(self._compare(slots, starts, told), len(slots), plan.acceptance)
@@ -325,8 +338,8 @@ class Inverter:
             elif not slot.best:
                 slot.scale = int(outcome.scale[place])
 
-    def _compare(self, slots: list[_Slot], starts: torch.Tensor, told: State):
-        """Similarity of samples to their targets, as the acceptance test asks for it."""
+    def _compare(self, slots: list[_Slot], starts: torch.Tensor, told: State) -> Similarity:
+        """Function that draws samples and compares them with their targets, for the acceptance test."""
         plan, scales = self.plan, np.array(self.plan.acceptance.scales)
 
         def part(image: np.ndarray, noise: np.ndarray, scale: np.ndarray) -> np.ndarray:
@@ -346,7 +359,7 @@ class Inverter:
             )
             found = np.asarray(self.describe(frames.reshape(-1, *frames.shape[2:])), np.float32)
             wanted = np.stack([self.wanted[slots[i].target] for i in image])
-            # A clip is as similar as its least similar frame, each compared with the frame at the same place.
+            # Each frame is compared with the target's frame at its place; the least similar frame counts for the clip.
             return (found.reshape(wanted.shape) * wanted).sum(-1).min(1)
 
         def similarity(image: np.ndarray, noise: np.ndarray, scale: np.ndarray) -> np.ndarray:
@@ -356,7 +369,7 @@ class Inverter:
         return similarity
 
     def _close(self) -> None:
-        """Write down the images that are done, and keep the others."""
+        """Turn finished images into results, and keep the other images active."""
         done = [place for place, slot in enumerate(self.active) if self._finished(slot)]
         if not done:
             return
@@ -370,7 +383,7 @@ class Inverter:
         self.active = [self.active[place] for place in kept]
 
     def _finished(self, slot: _Slot) -> bool:
-        # Below zero there is nothing: an image the prior itself reproduces is done.
+        # No score is below zero, so an image that the prior itself reproduces is done.
         refined = slot.score == 0 or (slot.found >= 0 and slot.checks - slot.found >= self.plan.refine)
         return refined or slot.diverged or slot.checks * self.plan.weights.check_every >= self.plan.steps
 
@@ -384,12 +397,12 @@ class Inverter:
         replays = replay(self.model, found, self.plan, self.plan.replays, stream, caption, scale)
         arrays = {name: value.numpy() for name, value in found.items()}
         return Inversion(
-            self.targets[slot.target].image_id, status, slot.score, *parts, slot.trace,
+            self.targets[slot.target].image_id, status, slot.score, parts[0], parts[1], slot.trace,
             slot.checks * self.plan.weights.check_every, slot.calls, slot.seconds, arrays.pop("mean"),
             arrays.pop("log_variance"), replays, arrays, scale,
         )  # fmt: skip
 
-    # Checkpoints are written between checks only: there the streams have no state.
+    # Checkpoints are written right after a check, when no random stream has a state that would have to be saved.
 
     def _identity(self) -> str:
         images = [(target.image_id, hash_frames(target.frames), target.caption) for target in self.targets]
@@ -408,7 +421,7 @@ class Inverter:
     def _load(self, path: Path) -> None:
         content = torch.load(path, weights_only=True, map_location=self.model.device)
         if content["identity"] != self.identity:
-            LOGGER.warning("%s is of another model, plan or set of targets: the inversion starts anew", path)
+            LOGGER.warning("%s belongs to another model, plan or set of targets: the inversion starts anew", path)
             return
         self.next, self.state = content["next"], content["state"]
         self.optimised = tuple(["mean", "log_variance", *self.conditioning.free()])
@@ -432,13 +445,16 @@ def replay(
     caption: str = "",
     scale: float = 1.0,
 ) -> np.ndarray:
-    """Samples from the noise an inversion found, and from the prior under the same prompt.
+    """Draw samples from the noise that an inversion found, and as many from the prior with the same prompt.
 
     Args:
-        found: mean, log_variance and, in the modes prompt and embedding, what was optimised with them; [...] each.
-        count: samples of each.
-        stream: of the noise, the same for both, on the model's device.
-        caption: of the target, for the mode caption; scale: of the guidance.
+        model: the inverted model.
+        found: mean, log_variance and, in the modes prompt and embedding, the tensors optimised with them; [...] each.
+        plan: plan of the inversion.
+        count: number of samples from the found noise, and from the prior.
+        stream: random stream on the model's device; both kinds of samples use the same draws.
+        caption: caption of the target, for the mode caption.
+        scale: guidance scale.
 
     Returns:
         uint8 [2, count, T, H, W, 3].
@@ -460,7 +476,7 @@ def _normal(shape: tuple[int, ...], stream: torch.Generator) -> torch.Tensor:
 
 
 def _norm_scale(gradients: State, limit: float | None) -> torch.Tensor | None:
-    """Factor [S] that brings the gradient of each image to a norm of at most the limit."""
+    """Factor [S] that reduces the gradient of each image to a norm of at most the limit; None without a limit."""
     if limit is None:
         return None
     norm = sum(gradient.flatten(1).square().sum(1) for gradient in gradients.values()).sqrt()

@@ -1,4 +1,4 @@
-"""What the jobs of an inversion read: its model, its targets, the descriptor."""
+"""Inputs of the jobs of an inversion: its model, its targets, the descriptor, and plain samples."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ..clip_frames import Frames
-from ..descriptors import PRESETS, describe_frames, load_encoder
-from ..devices import Device, check_precision, torch_device
+from ..base.clip_table import usable
+from ..base.devices import Device, check_precision, torch_device
+from ..base.logs import LOGGER
+from ..base.store import shard_of
+from ..corpus.clip_frames import Frames
 from ..errors import VidmemError
-from ..features import usable
-from ..logs import LOGGER
+from ..features.descriptors import PRESETS, describe_frames, load_encoder
 from ..models.loading import GenerationSpec, load_pipeline
-from ..store import shard_of
 from .adapters import InvertibleModel
 from .engine import InversionPlan, Target
 from .outcome import choose_targets
 
 
 def load_model(inversion: dict, device: Device) -> InvertibleModel:
-    """Model of an inversion.
+    """Load the model of an inversion.
 
     Args:
-        inversion: its entry in the configuration.
-        device: as claim_device gives it.
+        inversion: entry of the inversion in the configuration.
+        device: device that claim_device gave the job.
     """
     names = ("pipeline", "path", "revision", "variant", "dtype", "trust_remote_code")
     spec = GenerationSpec(**{key: inversion[key] for key in names})
@@ -37,11 +37,20 @@ def load_model(inversion: dict, device: Device) -> InvertibleModel:
 def load_targets(
     pictures: Frames, inversion: dict, seed: int, shard: int = 0, shards: int = 1
 ) -> tuple[pd.DataFrame, list[Target]]:
-    """Table of the targets of a shard, and the targets: the middle frames of their clips.
+    """Choose the targets of a shard and read their frames, which are the middle frames of their clips.
 
     Args:
-        pictures: of the corpus.
-        shards: 1 for all targets.
+        pictures: clips and frames of the corpus.
+        inversion: entry of the inversion in the configuration.
+        seed: seed of the audit.
+        shard: number of the shard.
+        shards: number of shards; 1 for all targets.
+
+    Returns:
+        Rows of the clip table of the chosen clips, and the targets in this order.
+
+    Raises:
+        VidmemError: no clip of the splits has enough frames; or a target has no caption in mode caption.
     """
     length = inversion["frames"]
     table = usable(pictures.clips)
@@ -60,24 +69,29 @@ def load_targets(
     targets = []
     for row in chosen.itertuples():
         whole = pictures.of(row.set, row.clip_id)
-        first = len(whole) // 2 - length // 2  # of one frame that on which image models are trained
+        first = len(whole) // 2 - length // 2  # for one frame, the middle frame: image models are trained on it
         targets.append(Target(row.clip_id, whole[first : first + length], row.caption))
     return chosen, targets
 
 
 def load_describer(weights: str, preset: str, threads: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Descriptors of frames, float32 [N, d], by a preset."""
+    """Function from frames to their descriptors, float32 [N, d], computed by a preset of the SSCD descriptor."""
     encode = load_encoder(PRESETS[preset], weights, threads)
     return lambda frames: np.concatenate(list(describe_frames(np.asarray(frames), encode, PRESETS[preset])))
 
 
 def plain_samples(model: InvertibleModel, plan: InversionPlan, captions: Sequence[str], count: int, seed: int) -> np.ndarray:
-    """Samples from the prior, as the acceptance test of an inversion would draw them: uint8 [count, T, H, W, 3].
+    """Draw samples from the prior with the sampler of the acceptance test: uint8 [count, T, H, W, 3].
 
     Args:
-        captions: of the training data; a model that is told captions takes the next one for every test.
+        model: the model.
+        plan: plan of the inversion.
+        captions: captions of the training data. In mode caption, all samples of one test share a caption, and the next test
+            takes the next caption.
+        count: number of samples.
+        seed: seed of the audit.
     """
-    from ..seeding import torch_stream
+    from ..base.seeding import torch_stream
     from .sampling import sample
 
     parts = []

@@ -1,6 +1,6 @@
 """Was an image in the training data? Two published baselines, to tell membership from memorization.
 
-A member that was seen once can be recognised by its loss and yet never be reproduced; InvMM asks for the latter.
+The loss may reveal that a model saw an image once, although the model never reproduces it. InvMM measures reproduction.
 """
 
 from __future__ import annotations
@@ -10,24 +10,28 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
-from ..seeding import seed_of
+from ..base.seeding import seed_of
 from .adapters import InvertibleModel, Text
 from .engine import Target
 
 LEVELS, NOISES = 10, 4
-REACH, HOPS = 0.1, 10  # SecMI's time, a tenth of the schedule, and the hops to it
+REACH, HOPS = 0.1, 10  # SecMI's time as a share of the schedule, and the number of hops to it
 
 
 def membership_scores(model: InvertibleModel, targets: Sequence[Target], seed: int, mode: str) -> dict[str, np.ndarray]:
-    """Evidence that each target was trained on; higher is more, 0 is an error of zero.
+    """Evidence that the model was trained on each target. A higher value is more evidence; 0 is an error of zero.
 
     Args:
-        seed: of the noises, keyed by the image.
-        mode: how a text-guided model is conditioned: on the 'caption', else on the empty prompt.
+        model: the model.
+        targets: images or clips.
+        seed: seed of the noises; each image has noises of its own.
+        mode: 'caption' conditions the model on the caption of the target; any other mode uses the empty prompt.
 
     Returns:
-        'loss': minus the training loss, mean over LEVELS times and NOISES noises (Yeom et al. 1709.01604, Matsumoto et
-        al. 2302.03262); 'secmi': minus the t-error (Duan et al. 2302.01316); float64 [N] each.
+        float64 [N] each:
+        - 'loss': minus the training loss, mean over LEVELS times and NOISES noises (Yeom et al. 1709.01604, Matsumoto et
+          al. 2302.03262).
+        - 'secmi': minus the t-error (Duan et al. 2302.01316).
     """
     rows = []
     for target in targets:
@@ -51,7 +55,11 @@ def _training_loss(model: InvertibleModel, clean: torch.Tensor, told: Text, stre
 
 @torch.no_grad()
 def _round_trip_error(model: InvertibleModel, clean: torch.Tensor, told: Text) -> float:
-    """Deterministic noising to a time, one hop further and back: the squared distance, mean over dimensions."""
+    """t-error of SecMI, a mean over dimensions.
+
+    The clean sample is noised deterministically to a time, then one hop further and one hop back. The t-error is the squared
+    distance between the sample before this hop and the sample after the way back.
+    """
     times = model.path.times_at(torch.linspace(0.01, 1 + 1 / HOPS, HOPS + 2) * REACH)[:, None].to(model.device)
     path = list(_noised(model, clean, told, times))
     before, after = path[-2], path[-1]
@@ -60,7 +68,7 @@ def _round_trip_error(model: InvertibleModel, clean: torch.Tensor, told: Text) -
 
 
 def _noised(model: InvertibleModel, clean: torch.Tensor, told: Text, times: torch.Tensor) -> Iterator[torch.Tensor]:
-    """DDIM run backwards, from the clean sample to the last of some times."""
+    """Samples along a backward run of DDIM, from the clean sample to the last of the given times."""
     current = clean
     yield current
     for now, later in zip(times[:-1], times[1:], strict=True):
@@ -68,8 +76,10 @@ def _noised(model: InvertibleModel, clean: torch.Tensor, told: Text, times: torc
         yield current
 
 
-def _moved(model: InvertibleModel, sample: torch.Tensor, output: torch.Tensor, now, then) -> torch.Tensor:
-    """Deterministic step from one time to another."""
+def _moved(
+    model: InvertibleModel, sample: torch.Tensor, output: torch.Tensor, now: torch.Tensor, then: torch.Tensor
+) -> torch.Tensor:
+    """Sample after a deterministic step from the time `now` to the time `then`, given the network's output at `now`."""
     signal, sigma = model.path.levels(then, sample)
     return signal * model.path.denoised(sample, output, now) + sigma * model.path.noise_of(sample, output, now)
 

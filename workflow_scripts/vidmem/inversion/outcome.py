@@ -1,4 +1,4 @@
-"""Outcomes of inversions as tables: one row an image and seed, the mean of each image, and how copies separate."""
+"""Outcomes of inversions as tables: one row an image and seed, the mean of every image, and what the score depends on."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
+from ..base.seeding import seed_of
 from ..errors import VidmemError
-from ..seeding import seed_of
-from ..statistics import Interval, auc_interval, mean_interval, rank_correlation_interval, share_interval
+from ..features.statistics import Interval, IntervalRule, mean_interval
 from .engine import Inversion
 
 COLUMNS = [
@@ -19,12 +19,13 @@ COLUMNS = [
 
 
 def choose_targets(clips: pd.DataFrame, splits: list[str], each: int, seed: int) -> pd.DataFrame:
-    """Images to invert: so many of every number of copies, held-out ones having none, in an order drawn once.
+    """Draw the images to invert: up to `each` images for every number of copies. Held-out images are a group of their own.
 
     Args:
         clips: usable clips of a corpus.
         splits: splits to draw from.
-        each: images of every number of copies; 0 for all.
+        each: most images for every number of copies; 0 for all.
+        seed: seed of the draw; the order of the images depends on it and on their ids only.
     """
     chosen = clips[clips["split"].isin(splits)]
     order = chosen["clip_id"].map(lambda clip_id: seed_of("targets", seed, clip_id))
@@ -35,10 +36,14 @@ def choose_targets(clips: pd.DataFrame, splits: list[str], each: int, seed: int)
 
 
 def inversion_rows(results: Iterable[Inversion], targets: pd.DataFrame, model: str, mode: str, seed: int) -> pd.DataFrame:
-    """Table of COLUMNS; an image that was not replicated has the score +inf, a censored value.
+    """Table of COLUMNS, one row an outcome. An image that was not replicated has the score +inf, a censored value.
 
     Args:
+        results: outcomes of inversions.
         targets: clip_id, copies and split of every image.
+        model: name of the inverted model.
+        mode: how the model was conditioned.
+        seed: seed of the inversions.
     """
     about = targets.set_index("clip_id")
     rows = [
@@ -53,21 +58,24 @@ def inversion_rows(results: Iterable[Inversion], targets: pd.DataFrame, model: s
 
 
 def ranks(scores: pd.DataFrame) -> np.ndarray:
-    """Order of memorization, float [N], higher is more: replicated images by falling score, then all censored ones by rising
-    similarity."""
+    """Order of memorization, float [N]; higher is more memorised.
+
+    A replicated image is above every censored one. A lower score is higher among replicated images, and a higher similarity
+    is higher among censored images.
+    """
     censored = ~np.isfinite(scores["score"].to_numpy(float))
     similarity = scores["best_similarity"].fillna(-1).to_numpy(float)
-    # Scores are non-negative and similarities at most 1: the two ranges do not meet.
+    # Scores are at least 0 and similarities at most 1, so replicated images lie in (0, 1] and censored ones at most at -1.
     return np.where(censored, similarity - 2, 1 / (1 + np.where(censored, 0, scores["score"])))
 
 
 def image_means(scores: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
-    """One row an image: seeds that replicated it, the mean of their scores with its interval, the best similarity."""
+    """One row for each image: number of seeds that replicated it, mean of their scores with its interval, best similarity."""
     rows = []
     for keys, group in scores.groupby(KEYS, sort=True):
         found = group[group["status"] == "replicated"]["score"]
         value, low, high = mean_interval(found, level)
-        # A divergence is not negative, an interval of two seeds may be.
+        # A divergence is never negative, but the interval of a mean of two seeds can reach below zero.
         rows.append((*keys, len(group), len(found), value, np.fmax(low, 0.0), high, group["best_similarity"].max()))
     return pd.DataFrame(rows, columns=[*KEYS, "n_seeds", "n_replicated", "score", "score_low", "score_high", "best_similarity"])
 
@@ -75,12 +83,14 @@ def image_means(scores: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
 KEYS = ["model", "mode", "image_id", "copies", "split"]
 
 
-def separation(scores: pd.DataFrame, planted: int, interval: dict, seed: int) -> pd.DataFrame:
-    """AUC of images planted often against held-out ones, for every model and mode; censored scores rank last.
+def separation(scores: pd.DataFrame, planted: int, interval: IntervalRule, seed: int) -> pd.DataFrame:
+    """AUC of images planted often against held-out images, for every model and mode; censored scores rank last.
 
     Args:
+        scores: table of COLUMNS, all models.
         planted: least number of copies of the positive class.
-        interval: level and draws.
+        interval: rule of the confidence intervals.
+        seed: seed of the bootstrap.
     """
     rows = []
     for (model, mode), group in scores.groupby(["model", "mode"], sort=True):
@@ -99,16 +109,20 @@ FACTOR_COLUMNS = [
 ]  # fmt: skip
 
 
-def factor_table(scores: pd.DataFrame, studies: list[dict], planted: int, interval: dict, seed: int) -> pd.DataFrame:
-    """What the score depends on: a row a level of a factor, and one over all levels with the rank correlation.
+def factor_table(scores: pd.DataFrame, studies: list[dict], planted: int, interval: IntervalRule, seed: int) -> pd.DataFrame:
+    """What the score depends on: one row for each level of a factor, and one row over all levels with the rank correlation.
 
-    The correlation is that of the level and the score, censored scores ranking last: below zero, the score falls with the
-    level. Of the factor copies a level is a number of copies of one model; of the others a model, over the images planted at
-    least `planted` times that all levels have, its AUC against the held-out ones.
+    The correlation is between the level and the score, where censored scores rank last. Below zero, the score falls as the
+    level rises. For the factor 'copies', a level is a number of copies in the training data of one model. For every other
+    factor, a level is a model. Its row covers the images that all levels have and that were planted at least `planted` times,
+    and its AUC compares them with the held-out images.
 
     Args:
         scores: table of COLUMNS, all models.
         studies: dictionaries with model, factor and level, in the order of their levels.
+        planted: least number of copies of an image that counts as planted often.
+        interval: rule of the confidence intervals.
+        seed: seed of the bootstrap.
     """
     rows = []
     for (model, mode), group in scores.groupby(["model", "mode"], sort=True):
@@ -121,7 +135,7 @@ def factor_table(scores: pd.DataFrame, studies: list[dict], planted: int, interv
     return pd.DataFrame(rows, columns=FACTOR_COLUMNS)
 
 
-def _levels(scores: pd.DataFrame, studies: list[dict], planted: int, interval: dict, seed: int) -> list[tuple]:
+def _levels(scores: pd.DataFrame, studies: list[dict], planted: int, interval: IntervalRule, seed: int) -> list[tuple]:
     """Rows of one factor whose levels are models."""
     rows, parts = [], []
     if all(isinstance(study["level"], (int, float)) for study in studies):
@@ -143,11 +157,14 @@ def _levels(scores: pd.DataFrame, studies: list[dict], planted: int, interval: d
     return rows
 
 
-def _counts(group: pd.DataFrame, interval: dict) -> tuple:
-    """Images, inversions, replicated images with their share, mean score and similarity; seeds are no images of their own."""
+def _counts(group: pd.DataFrame, interval: IntervalRule) -> tuple:
+    """Numbers of images, inversions and replicated images, share of replicated images, mean score and mean similarity.
+
+    Several seeds of an image count as one image.
+    """
     found = group[group["status"] == "replicated"]["score"]
     images = replicated_images(group)
-    share = share_interval(int(images.sum()), len(images), interval["level"], interval["method"])
+    share = interval.share(int(images.sum()), len(images))
     return len(images), len(group), int(images.sum()), *share, float(found.mean()), float(group["best_similarity"].mean())
 
 
@@ -156,32 +173,31 @@ def replicated_images(group: pd.DataFrame) -> pd.Series:
     return (group["status"] == "replicated").groupby(group["image_id"]).mean() >= 0.5
 
 
-def _area(group: pd.DataFrame, planted: int, interval: dict, seed: int) -> Interval:
-    """AUC of the images planted often against the held-out ones; censored scores rank last."""
+def _area(group: pd.DataFrame, planted: int, interval: IntervalRule, seed: int) -> Interval:
+    """AUC of the images planted often against the held-out images; censored scores rank last."""
     order = pd.Series(ranks(group), index=group.index)
     often, never = group["copies"] >= planted, group["split"] == "heldout"
-    return auc_interval(
-        order[often].to_numpy(), order[never].to_numpy(), group[often]["image_id"], group[never]["image_id"],
-        seed, interval["draws"], interval["level"],
-    )  # fmt: skip
+    images, values = group["image_id"], order.to_numpy()
+    return interval.auc(values[often], values[never], images[often], images[never], seed)
 
 
-def _fall(group: pd.DataFrame, level: pd.Series, interval: dict, seed: int) -> Interval:
-    """Rank correlation of a level and the score, images drawn whole."""
-    return rank_correlation_interval(
-        level.to_numpy(float), -ranks(group), group["image_id"], seed, interval["draws"], interval["level"]
-    )
+def _fall(group: pd.DataFrame, level: pd.Series, interval: IntervalRule, seed: int) -> Interval:
+    """Rank correlation of a level and the score. The bootstrap draws images, each with all of its seeds."""
+    return interval.rank_correlation(level.to_numpy(float), -ranks(group), group["image_id"], seed)
 
 
-def membership_table(scores: pd.DataFrame, evidence: pd.DataFrame, interval: dict, seed: int) -> pd.DataFrame:
-    """Who is a member, by every method and number of copies against the held-out images, on the images that were inverted.
+def membership_table(scores: pd.DataFrame, evidence: pd.DataFrame, interval: IntervalRule, seed: int) -> pd.DataFrame:
+    """How well each method tells training images from held-out images, for every number of copies, on the inverted images.
 
     Args:
         scores: table of COLUMNS.
-        evidence: image_id, model, copies, split, loss, secmi.
+        evidence: table with the columns image_id, model, copies, split, loss, secmi.
+        interval: rule of the confidence intervals.
+        seed: seed of the bootstrap.
 
     Returns:
-        model, method, copies, n_positive, n_negative, auc with its interval, and replicated_share of those images.
+        Columns model, method, copies, n_positive, n_negative, auc with its interval, and replicated_share, the mean share of
+        inversions that replicated a training image of the row.
     """
     rows = []
     for model, own in scores.groupby("model", sort=True):
@@ -194,10 +210,8 @@ def membership_table(scores: pd.DataFrame, evidence: pd.DataFrame, interval: dic
         never = table[table["split"] == "heldout"]
         for method in ("loss", "secmi", "invmm"):
             for copies, group in table[table["split"] != "heldout"].groupby("copies", sort=True):
-                sides = [(part[method].to_numpy(), part.index.to_numpy()) for part in (group, never)]
-                area = auc_interval(
-                    sides[0][0], sides[1][0], sides[0][1], sides[1][1], seed, interval["draws"], interval["level"]
-                )
+                sides = [(side[method].to_numpy(), side.index.to_numpy()) for side in (group, never)]
+                area = interval.auc(sides[0][0], sides[1][0], sides[0][1], sides[1][1], seed)
                 rows.append((model, method, copies, len(group), len(never), *area, float(group["found"].mean())))
     columns = ["model", "method", "copies", "n_positive", "n_negative", "auc", "auc_low", "auc_high", "replicated_share"]
     return pd.DataFrame(rows, columns=columns)

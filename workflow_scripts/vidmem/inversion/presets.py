@@ -1,12 +1,13 @@
-"""Named plans: the constants of the official scripts, and ours.
+"""Named plans of inversions: the constants of the official scripts, and our own plans.
 
-The official ones (docs/methods.md) also name the size SSCD saw its pictures at, which is a descriptor preset here and not
-part of a plan.
+The official scripts (docs/methods.md) also state the size at which SSCD saw its pictures. In this library that is a preset of
+the descriptor, not part of a plan.
 """
 
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from typing import Any
 
 from ..errors import VidmemError
 from .acceptance import AcceptanceRule
@@ -27,7 +28,7 @@ PRESETS = {
     "sd2": InversionPlan(
         WeightRule(50, 1e-3, monitor="total"), AcceptanceRule(scales=_SCALES), batch=16, sampler_steps=50, mode="prompt"
     ),
-    # Flow matching; the official script takes a sample of the posterior, this one its mode; SSCD at 320 pixels.
+    # Flow matching; SSCD at 320 pixels. The official script takes a sample of the posterior; this library takes its mode.
     "sd3": InversionPlan(
         WeightRule(50, 1e-3, monitor="total"),
         AcceptanceRule(scales=_SCALES[:5]),
@@ -36,9 +37,9 @@ PRESETS = {
         sampler_steps=50,
         mode="caption",
     ),
-    # Ours, for the default audit: the same rule on a budget of minutes.
+    # Our own plan for the default audit: the rule of the official scripts with few steps, for a budget of minutes.
     "small": InversionPlan(WeightRule(25, 1e-3), AcceptanceRule(), steps=300, batch=8, sampler_steps=20),
-    # Ours: the prior is tested first, and a score is the lowest of four checks after the first success (docs/methods.md).
+    # Our own plan: the prior is tested first, and an image goes on for four checks after its first success (docs/methods.md).
     "calibrated": InversionPlan(
         WeightRule(25, 1e-3), AcceptanceRule(), steps=600, batch=8, sampler_steps=20, prior_check=True, refine=4
     ),
@@ -46,30 +47,31 @@ PRESETS = {
 
 
 def plan_of(preset: str, mode: str, changes: dict) -> InversionPlan:
-    """A preset with changes.
+    """Plan of a preset with some fields changed.
 
     Args:
         preset: name in PRESETS.
-        mode: how the model is conditioned; '' for that of the preset.
-        changes: fields of the plan, of its weight rule or of its acceptance rule, by name.
+        mode: how the model is conditioned; '' for the mode of the preset.
+        changes: field of the plan, of its weight rule or of its acceptance rule -> new value.
 
     Raises:
-        VidmemError: a field that no part of a plan has.
+        VidmemError: neither the plan nor its rules have such a field; or guidance scales are given in mode none.
     """
     plan = PRESETS[preset]
-    parts = {"weights": plan.weights, "acceptance": plan.acceptance}
-    known = {field.name: name for name, part in parts.items() for field in fields(part)}
-    known |= {field.name: "" for field in fields(plan) if field.name not in parts}
+    rules: dict[str, Any] = {"weights": plan.weights, "acceptance": plan.acceptance}
+    known = {field.name: name for name, rule in rules.items() for field in fields(rule)}
+    known |= {field.name: "" for field in fields(plan) if field.name not in rules}
     for key, value in changes.items():
         if key not in known:
             raise VidmemError(f"one of {sorted(known)}", key, "inversions.<name>.plan")
         value = tuple(value) if isinstance(value, list) else value
         if known[key]:
-            parts[known[key]] = replace(parts[known[key]], **{key: value})
+            rules[known[key]] = replace(rules[known[key]], **{key: value})
         else:
-            plan = replace(plan, **{key: value})
+            changed: dict[str, Any] = {key: value}
+            plan = replace(plan, **changed)
     if mode == "none" and "scales" in changes:
         raise VidmemError("no guidance scales in mode none", changes["scales"], "inversions.<name>.plan.scales")
     if mode == "none":
-        parts["acceptance"] = replace(parts["acceptance"], scales=(1.0,))
-    return replace(plan, **parts, mode=mode or plan.mode)
+        rules["acceptance"] = replace(rules["acceptance"], scales=(1.0,))
+    return replace(plan, **rules, mode=mode or plan.mode)

@@ -1,4 +1,4 @@
-"""Samples from given start noises: the deterministic sampler of the acceptance test, or any other of diffusers."""
+"""Samples from given start noises, with the deterministic sampler of the acceptance test or any other of diffusers."""
 
 from __future__ import annotations
 
@@ -22,14 +22,17 @@ def sample(
     steps: int,
     streams: list[torch.Generator] | None = None,
 ) -> np.ndarray:
-    """Generate from start noises.
+    """Generate samples from start noises.
 
     Args:
-        starts: float32 [N, *model.shape], of unit variance under the prior.
-        told: what the network is told of each, [N, ...]; silence: of the empty prompt, [1, ...].
-        scales: guidance scale of each [N]; 1 is no guidance and costs one pass instead of two.
-        name: scheduler class; steps: network evaluations.
-        streams: noise of each sample, for samplers that draw any.
+        model: the model.
+        starts: start noises, float32 [N, *model.shape], of unit variance under the prior.
+        told: embedded prompt of each sample, [N, ...].
+        silence: embedded empty prompt, [1, ...].
+        scales: guidance scale of each sample, [N]; 1 is no guidance and costs one pass instead of two.
+        name: scheduler class of diffusers.
+        steps: number of network evaluations.
+        streams: random stream of each sample, for samplers that draw noise.
 
     Returns:
         uint8 [N, T, H, W, 3].
@@ -52,10 +55,15 @@ def sample(
 
 
 def dry_step(model: InvertibleModel, name: str, steps: int) -> int:
-    """Network calls of a sampler, after one step of it on nothing: a sampler that cannot be used says so before any work.
+    """Number of network calls of a sampler. It is counted after a trial step on zeros, so that an unusable sampler fails early.
+
+    Args:
+        model: the model.
+        name: scheduler class of diffusers.
+        steps: number of network evaluations.
 
     Raises:
-        VidmemError: a scheduler that does not know the model's prediction, or not so many steps.
+        VidmemError: the scheduler does not support the model's prediction or so many steps.
     """
     try:
         sampler = model.scheduler(name, steps)

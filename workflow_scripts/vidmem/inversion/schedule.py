@@ -1,6 +1,6 @@
-"""The weight of the divergence in the inversion's loss: it grows until the loss stalls, then halves.
+"""The weight of the divergence in the loss of an inversion: it grows until the loss stalls, then halves.
 
-Source: the official code of Ma et al. (InvMM), procedure as documented in docs/methods.md.
+Source: the official code of Ma et al. (InvMM); docs/methods.md describes the procedure.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ MONITORS = ("prediction", "total")
 
 @dataclass(frozen=True)
 class WeightRule:
-    """How the weight of every image moves.
+    """How the weight of every image changes.
 
     Attributes:
-        check_every: steps between checks (C); at a check the weight may halve, and the acceptance test is run.
-        delta: what is added at every step that does not halve.
-        stall: the weight halves where the monitored loss fell by less than this since the last check (ksi).
+        check_every: number of steps between checks (C). At a check the weight may halve, and the acceptance test runs.
+        delta: amount that is added to the weight at every step at which it does not halve.
+        stall: the weight halves if the monitored loss fell by less than this since the last check (ksi).
         start: first weight.
-        window: losses averaged at a check, the latest ones.
-        monitor: 'prediction' watches the prediction loss, 'total' the loss with the weighted divergence. The official
-            script for pixel models does the one, those for latent models the other.
+        window: number of latest losses whose mean is monitored.
+        monitor: 'prediction' monitors the prediction loss, as the official script for pixel models does. 'total' monitors the
+            loss with the weighted divergence, as the official scripts for latent models do.
     """
 
     check_every: int
@@ -36,7 +36,7 @@ class WeightRule:
     window: int = 100
     monitor: str = "prediction"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.monitor not in MONITORS:
             raise VidmemError(f"monitor one of {MONITORS}", self.monitor, "WeightRule")
         if self.check_every < 1 or self.window < 1:
@@ -44,10 +44,15 @@ class WeightRule:
 
 
 class AdaptiveWeights:
-    """Weights of many images, each with its own history; nothing waits for the device.
+    """Weights of many images, each with its own history; no update makes the CPU wait for the GPU.
+
+    Args:
+        rule: how the weights change.
+        slots: number of images (S).
+        device: device of the tensors.
 
     Attributes:
-        value: float32 [S].
+        value: weights, float32 [S].
     """
 
     def __init__(self, rule: WeightRule, slots: int, device: torch.device | str = "cpu"):
@@ -58,7 +63,7 @@ class AdaptiveWeights:
         self.pushed = torch.zeros(slots, dtype=torch.int64, device=device)
 
     def advance(self, monitored: torch.Tensor, check: bool) -> None:
-        """Take in the monitored losses float [S] of a step, and move the weights."""
+        """Record the monitored losses float [S] of a step, and change the weights; `check` tells a step with a check."""
         place = (self.pushed % self.rule.window)[:, None]
         self.losses.scatter_(1, place, monitored.detach().float()[:, None])
         self.pushed += 1
@@ -71,10 +76,10 @@ class AdaptiveWeights:
         self.previous = now
 
     def state(self) -> dict[str, torch.Tensor]:
-        """Tensors [S, ...] by name: what a checkpoint keeps and a refilled slot replaces."""
+        """Tensors [S, ...] by name, for a checkpoint and for images that join or leave the batch."""
         return {"value": self.value, "previous": self.previous, "losses": self.losses, "pushed": self.pushed}
 
     def load(self, state: dict[str, torch.Tensor]) -> None:
-        """Take up a state."""
+        """Restore the tensors that `state` gave."""
         self.value, self.previous = state["value"], state["previous"]
         self.losses, self.pushed = state["losses"], state["pushed"]

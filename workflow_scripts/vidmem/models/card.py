@@ -1,4 +1,4 @@
-"""Model card of a reference model: what it was trained on, how, where, and what came of it."""
+"""Model card of a reference model: its training data, its training, the hardware, and the losses."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import platform
 import pandas as pd
 
 from .. import __version__
-from ..store import hash_text
-from .training import TrainingSet
+from ..base.store import hash_text
+from .training_set import TrainingSet
 
 
 def training_record(
@@ -22,13 +22,18 @@ def training_record(
     device: str,
     ceiling: dict,
 ) -> dict:
-    """Everything the card says, as JSON.
+    """Everything that the card says, as a record for JSON.
 
     Args:
+        kind: kind of reference model, a key of families.reference.VIDEO or families.reference.IMAGE.
         clips: usable clips of the corpus.
+        data: training data.
+        plan: training plan.
+        seed: seed of the training.
         losses: mean loss of every fifty steps.
-        seconds: training time.
-        ceiling: what train_autoencoder measured.
+        seconds: training time, s.
+        device: device of the training, as text.
+        ceiling: what train_autoencoder measured of the autoencoder.
     """
     import diffusers
     import torch
@@ -54,7 +59,7 @@ def training_record(
 
 
 def model_card(record: dict) -> str:
-    """Card in Markdown."""
+    """The card in Markdown, from a record of training_record."""
     curve = record["losses"]
     shown = curve[:: max(1, len(curve) // 20)]
     plan = "\n".join(f"* {key}: {value}" for key, value in sorted(record["plan"].items()))

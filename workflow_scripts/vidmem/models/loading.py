@@ -1,60 +1,58 @@
-"""Saved pipelines: loaded whole or not at all, from local files, and put where they are to run."""
+"""Loading of saved pipelines from local files, with an error if anything is missing, and their placement on a device."""
 
 from __future__ import annotations
 
 import difflib
+import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
 from inspect import Parameter, signature
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import torch
-from safetensors import SafetensorError
 
+from ..base.logs import LOGGER
 from ..errors import VidmemError
-from ..inventory import find_model, sentencepiece_files
-from ..logs import LOGGER
+from .families.records import FAMILIES
+from .families.whole import AGAIN, OWN_CODE, load_whole
+from .saved_files import find_model, hub_cache, sentencepiece_files
 
-AGAIN = "damaged or of another version: fetch or copy the files again"
-OWN_CODE = "it brings code of its own: read it, then set trust_remote_code: true"
-HINTS = {
-    "ignore_mismatched_sizes": "the weights are of another class, or of another configuration than their config.json says",
-    "trust_remote_code": OWN_CODE,
-    "keep_in_fp32_modules": "pip install accelerate",
-    "variant": "variant: null loads the files without one",
-    "no file named": "fetch or copy the files again; pickles (.bin, .ckpt) are not loaded: save_pretrained, where trusted",
-    "Unable to load weights": AGAIN,
-    "deserializing": AGAIN,
-    "not a valid JSON": AGAIN,
-    "tiktoken": AGAIN,  # transformers takes a spiece.model that it cannot read for one of tiktoken
-}
-"""What to do about an error of diffusers, transformers or safetensors that says one of these."""
-SHOWN = 5  # names in a message
+if TYPE_CHECKING:
+    import diffusers
 
 
 @dataclass(frozen=True)
 class GenerationSpec:
-    """How a pipeline is loaded and called; the keys of a 'diffusers' model in the configuration.
+    """How a pipeline is loaded and called: the keys of a 'diffusers' model in the configuration.
 
     Attributes:
-        pipeline: class name, of diffusers, of the reference models, or of the repository's own.
-        path: folder or hub repository (already fetched).
-        fps: rate of frames, Hz, told to pipelines that take one; without it, or where arguments give another, not.
-        size: (height, width).
-        guidance: scale of classifier-free guidance; 1 or less runs without. Of pipelines whose scale grows from the first frame
-            to the last it is that of the last.
-        offload: none, model or sequential: weights wait in the memory of the CPU.
-        vae: tiling, slicing: whether the autoencoder decodes by tiles, by samples.
-        compile: whether the denoiser is compiled.
-        components: parts that lie elsewhere by name, each with path and revision.
-        first_frame: 'target' for pipelines that start from an image: the first frame of the request's target.
-        drop_frames: frames left out at the start of every clip.
-        arguments: further arguments of the pipeline's call.
+        pipeline: class name: a class of diffusers, of our model families, or of the repository itself.
+        path: folder, or hub repository that is already downloaded.
+        revision: commit of a hub repository.
+        variant: variant of the weight files, such as 'fp16'.
+        dtype: number format of the weights, a dtype of torch.
+        scheduler: scheduler class of diffusers; None for the saved scheduler.
+        steps: denoising steps.
+        guidance: scale of classifier-free guidance; 1 or less switches it off. For a pipeline whose scale grows over the
+            frames, this is the scale of the last frame.
+        frames: frames of a clip.
+        fps: frame rate in Hz, given to pipelines that take one unless `arguments` state another; None gives no rate.
+        size: (height, width), pixels.
+        batch: clips generated at once.
+        trust_remote_code: whether code of the repository may run.
+        offload: 'none', or 'model' or 'sequential' to keep weights in CPU memory until they are used.
+        vae: 'tiling' and 'slicing' -> whether the autoencoder decodes tile by tile and sample by sample.
+        compile: whether the denoisers are compiled.
+        components: components that lie in another folder or repository: name -> path and revision.
+        first_frame: 'target' for pipelines that start from an image: they get the first frame of the target of the request.
+        drop_frames: frames removed at the start of every clip.
+        arguments: further arguments of the call of the pipeline.
     """
 
     pipeline: str
@@ -80,11 +78,11 @@ class GenerationSpec:
     arguments: dict[str, float | str | bool] = field(default_factory=dict)
 
 
-def load_pipeline(spec: GenerationSpec):
-    """Load a pipeline from local files: safetensors only, no remote code unless the specification says so.
+def load_pipeline(spec: GenerationSpec) -> diffusers.DiffusionPipeline:
+    """Load a pipeline from local safetensors files. Code of the repository runs only if the specification allows it.
 
     Raises:
-        VidmemError: an unknown class, files that are not there or do not fit, parameters that no file has.
+        VidmemError: an unknown class, files that are missing or do not fit, or parameters that no file holds.
     """
     import diffusers
 
@@ -97,8 +95,8 @@ def load_pipeline(spec: GenerationSpec):
     check_readable(folder)
     options = {"trust_remote_code": True} if spec.trust_remote_code else {}
     shared = {"torch_dtype": getattr(torch, spec.dtype), "use_safetensors": True, "local_files_only": True}
-    parts = {name: load_component(kind, name, place, shared) for name, place in spec.components.items()}
-    load = partial(kind.from_pretrained, variant=spec.variant, **shared, **options, **parts)
+    components = {name: load_component(kind, name, place, shared) for name, place in spec.components.items()}
+    load = partial(kind.from_pretrained, variant=spec.variant, **shared, **options, **components)
     pipeline = load_whole(load, folder, f"a saved {spec.pipeline}", spec.path)
     check_parts(pipeline, spec, folder)
     check_scale(pipeline, spec.path)
@@ -110,18 +108,21 @@ def load_pipeline(spec: GenerationSpec):
     return pipeline
 
 
-def load_component(kind: type, name: str, place: dict, shared: dict):
-    """A part of a pipeline that lies in a folder or repository of its own, such as the motion adapter of AnimateDiff.
+def load_component(kind: type[diffusers.DiffusionPipeline], name: str, place: dict, shared: dict) -> torch.nn.Module:
+    """Load a component that lies in a folder or repository of its own, such as the motion adapter of AnimateDiff.
 
     Args:
         kind: class of the pipeline.
-        name: of the part, as the class names it.
-        place: path and revision.
-        shared: options of every from_pretrained.
+        name: name of the component, a parameter of the class.
+        place: path and revision of the component.
+        shared: options for every from_pretrained.
+
+    Raises:
+        VidmemError: the pipeline has no such component, or its files are missing or do not fit.
     """
     import diffusers
 
-    known = [part for part in signature(kind.__init__).parameters if part != "self"]
+    known = [parameter for parameter in signature(kind.__init__).parameters if parameter != "self"]
     if name not in known:
         raise VidmemError(
             f"a component of {kind.__name__}: {', '.join(known)}", name, "models.<name>.components", _near(name, known)
@@ -131,13 +132,17 @@ def load_component(kind: type, name: str, place: dict, shared: dict):
 
 
 def folder_of(path: str, revision: str | None, expected: str) -> Path:
-    """Folder that is loaded: a local one, or the snapshot that the fetch stage left of a hub repository.
+    """Folder to load from: a local folder, or the snapshot of a hub repository that the fetch stage downloaded.
 
-    Never the name of a repository: diffusers would look for files by a list of its own, which is not what was fetched.
+    The result is never the name of a repository. Given a name, diffusers would look for other files than those downloaded.
+
+    Args:
+        expected: what should be there, for the message.
+
+    Raises:
+        VidmemError: no such folder and no snapshot.
     """
-    from huggingface_hub import constants
-
-    folder = find_model(path, revision, Path(constants.HF_HUB_CACHE))
+    folder = find_model(path, revision, hub_cache())
     if folder is None:
         hint = "the fetch stage brings hub repositories, at a revision; without a network give a folder as path"
         raise VidmemError(
@@ -146,15 +151,20 @@ def folder_of(path: str, revision: str | None, expected: str) -> Path:
     return folder
 
 
-def class_of(spec: GenerationSpec, folder: Path) -> type:
-    """Class of a pipeline: known here, or of the repository's own, whose code is run where that is granted.
+def class_of(spec: GenerationSpec, folder: Path) -> type[diffusers.DiffusionPipeline]:
+    """Class of a saved pipeline: a class of diffusers or of our model families, or a class of the repository.
 
-    The index names its own class with the file that has it; one that names a class alone has it in pipeline.py.
+    Code of the repository is read only if the specification allows it. model_index.json names the class of a repository
+    together with the file that defines it. If it names a class alone that is not known here, the class is in pipeline.py.
+
+    Raises:
+        VidmemError: an unknown class, another class than the saved one, or code that is missing or not allowed.
     """
     import diffusers
     from diffusers.utils.dynamic_modules_utils import get_class_from_dynamic_module
 
     index = load_whole(diffusers.DiffusionPipeline.load_config, folder, f"a saved {spec.pipeline}", spec.path)
+    import_families(index)
     file, name = _saved_class(index)
     if file is None:
         if not spec.trust_remote_code or name != spec.pipeline or _known_class(name):
@@ -170,17 +180,33 @@ def class_of(spec: GenerationSpec, folder: Path) -> type:
     return load_whole(load, folder, f"a class {name} in {file}.py", spec.path)
 
 
+def import_families(index: Mapping[str, object]) -> None:
+    """Import the modules of our model families that a saved pipeline needs.
+
+    diffusers finds the classes of other modules only if these are already imported.
+
+    Args:
+        index: content of model_index.json.
+    """
+    named = {entry[0] for entry in index.values() if isinstance(entry, list) and entry}
+    for family in FAMILIES.values():
+        for name, module in family.modules().items():
+            if name in named:
+                sys.modules.setdefault(name, importlib.import_module(module))
+
+
 def _saved_class(index: dict) -> tuple[str | None, str | None]:
-    """File, where the index names one, and class of a saved pipeline."""
+    """File and class of a saved pipeline, as its model_index.json names them. The file is None for a class without a file."""
     saved = index.get("_class_name")
     return tuple(saved) if isinstance(saved, list) else (None, saved)
 
 
 @cache
 def place_code() -> TemporaryDirectory:
-    """Folder of this process, to which diffusers copies code of repositories.
+    """Make a folder for this process alone, to which diffusers copies code of repositories.
 
-    It copies by the names of files to one folder of the user, where a job would run the code of another job's model.
+    By default diffusers copies all code to one folder of the user, by file name. A job could then run code of another job's
+    model.
     """
     from diffusers.utils import dynamic_modules_utils
 
@@ -191,7 +217,7 @@ def place_code() -> TemporaryDirectory:
 
 
 def check_readable(folder: Path) -> None:
-    """Raise VidmemError for vocabularies that need a package to be read; transformers would ask for another one."""
+    """Raise VidmemError for a vocabulary that needs a package not installed here; transformers would name another package."""
     from transformers.utils import is_protobuf_available, is_sentencepiece_available
 
     there = {"sentencepiece": is_sentencepiece_available(), "protobuf": is_protobuf_available()}
@@ -201,39 +227,11 @@ def check_readable(folder: Path) -> None:
         raise VidmemError(expected, "not installed", str(file), f"pip install {' '.join(absent)}")
 
 
-def load_whole(load: Callable, folder: Path | str, expected: str, path: str = ""):
-    """What a from_pretrained gives for a folder, or an error that says what to do; nothing whose weights are not all there.
+def check_parts(pipeline: diffusers.DiffusionPipeline, spec: GenerationSpec, folder: Path) -> None:
+    """Raise VidmemError for a component that has no files and that diffusers or transformers replaced without an error.
 
-    Args:
-        load: from_pretrained with its options.
-        expected: what it should give, for the error.
-        path: the folder as the configuration names it, where it is another name.
-
-    Raises:
-        VidmemError: files that are not there, do not fit or do not hold every parameter.
-    """
-    where = path or str(folder)
-    try:
-        with loading_reports() as reports:
-            found = load(str(folder))
-    except (torch.OutOfMemoryError, MemoryError):
-        raise
-    except (OSError, ValueError, RuntimeError, ImportError, AttributeError, SafetensorError) as error:
-        text = " ".join(str(error).split())
-        hint = next((hint for word, hint in HINTS.items() if word in text), "")
-        raise VidmemError(expected, f"{type(error).__name__}: {text[:400]}", where, hint) from error
-    for name, missing in reports:
-        if missing:
-            got = f"{name} without {', '.join(missing[:SHOWN])}" + f" and {len(missing) - SHOWN} more" * (len(missing) > SHOWN)
-            hint = "diffusers would draw them at random: fetch the files again, or name the class they were saved from"
-            raise VidmemError(f"{expected}, every parameter in its files", got, where, hint)
-    return found
-
-
-def check_parts(pipeline, spec: GenerationSpec, folder: Path) -> None:
-    """Raise VidmemError for parts that diffusers and transformers make up where there are no files of them.
-
-    A class that other files were saved from gets None for what they lack; a tokenizer without files has an empty vocabulary.
+    If the files were saved from another class, diffusers sets the components that they lack to None. A tokenizer without files
+    gets an empty vocabulary.
     """
     asked = signature(type(pipeline).__init__).parameters
     saved = _saved_class(pipeline.load_config(folder))[1] or spec.pipeline
@@ -246,14 +244,13 @@ def check_parts(pipeline, spec: GenerationSpec, folder: Path) -> None:
             raise VidmemError("a tokenizer that tells words apart", f"{name} without a vocabulary", spec.path, AGAIN)
 
 
-def check_scale(pipeline, path: str) -> None:
-    """Raise VidmemError for codes of pictures whose scale nobody stated: diffusers would take that of Stable Diffusion.
+def check_scale(pipeline: diffusers.DiffusionPipeline, path: str) -> None:
+    """Raise VidmemError if the files state no scale of the latents: diffusers would use the scale of Stable Diffusion.
 
     CompVis/ldm-celebahq-256 is such a repository; its pictures come out wrong (huggingface/diffusers#6725).
     """
     autoencoder = getattr(pipeline, "vqvae", None)
-    made_up = [] if autoencoder is None else autoencoder.config.get("_use_default_values", [])
-    if "scaling_factor" in made_up:
+    if autoencoder is not None and "scaling_factor" in autoencoder.config.get("_use_default_values", []):
         got = f"none: {autoencoder.config.scaling_factor:g} is the default of diffusers"
         hint = (
             'latent diffusion scales nothing: add "scaling_factor": 1.0 to it, or convert the official checkpoint (layout: ldm)'
@@ -261,11 +258,11 @@ def check_scale(pipeline, path: str) -> None:
         raise VidmemError("a scaling_factor of the codes", got, f"{path}/vqvae/config.json", hint)
 
 
-def cast_parts(pipeline, dtype: torch.dtype) -> None:
-    """Bring networks to a number format that nothing of them is in.
+def cast_parts(pipeline: diffusers.DiffusionPipeline, dtype: torch.dtype) -> None:
+    """Cast every network of a pipeline that has no parameter of type `dtype`.
 
-    Without accelerate diffusers leaves the transformer of Stable Diffusion 3 in the format of its files. Networks of which
-    some layers stay in float32 have others in the format that was asked for, and are left as they are.
+    Without accelerate, diffusers leaves the transformer of Stable Diffusion 3 in the number format of its files. Some networks
+    keep a few layers in float32 on purpose. Their other layers have the type `dtype`, so that they are left as they are.
     """
     for part in pipeline.components.values():
         kinds = {value.dtype for value in part.parameters()} if isinstance(part, torch.nn.Module) else set()
@@ -273,39 +270,12 @@ def cast_parts(pipeline, dtype: torch.dtype) -> None:
             part.to(dtype)
 
 
-@contextmanager
-def loading_reports() -> Iterator[list[tuple[str, list[str]]]]:
-    """Class and missing parameters of every model that diffusers or transformers loads meanwhile.
+def pipeline_class(name: str) -> type[diffusers.DiffusionPipeline]:
+    """Pipeline class by name: a class of diffusers or of our model families.
 
-    Both draw at random what a file lacks and go on with a line in a log. They report it to whoever asks a single model for it;
-    a pipeline does not ask, so that here every model is asked for it.
+    Raises:
+        VidmemError: no class has this name.
     """
-    import diffusers
-    import transformers
-
-    reports: list[tuple[str, list[str]]] = []
-    bases = (diffusers.ModelMixin, transformers.PreTrainedModel)
-    originals = [base.__dict__["from_pretrained"] for base in bases]
-    for base, original in zip(bases, originals):
-        base.from_pretrained = _reporting(original.__func__, reports)
-    try:
-        yield reports
-    finally:
-        for base, original in zip(bases, originals):
-            base.from_pretrained = original
-
-
-def _reporting(original: Callable, reports: list[tuple[str, list[str]]]) -> classmethod:
-    def load(cls, *given, **named):
-        model, report = original(cls, *given, **named | {"output_loading_info": True})
-        reports.append((cls.__name__, sorted(report["missing_keys"])))
-        return (model, report) if named.get("output_loading_info") else model
-
-    return classmethod(load)
-
-
-def pipeline_class(name: str) -> type:
-    """Pipeline class by name: of diffusers, of the reference models, or of those that diffusers does not carry."""
     import diffusers
 
     if kind := _known_class(name):
@@ -314,12 +284,11 @@ def pipeline_class(name: str) -> type:
     raise VidmemError("a pipeline class of diffusers", name, "models.pipeline", _near(name, known))
 
 
-def _known_class(name: str) -> type | None:
+def _known_class(name: str) -> type[diffusers.DiffusionPipeline] | None:
     import diffusers
 
-    from . import lavie, ramvid, reference, videocrafter
-
-    for module in (diffusers, reference, lavie, videocrafter, ramvid):
+    own = next((family.module for family in FAMILIES.values() if family.pipeline == name), None)
+    for module in (diffusers, importlib.import_module(own) if own else None):
         kind = getattr(module, name, None)
         if isinstance(kind, type) and issubclass(kind, diffusers.DiffusionPipeline):
             return kind
@@ -331,11 +300,16 @@ def _near(name: str, known: list[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else ""
 
 
-def place_pipeline(pipeline, spec: GenerationSpec, device: str, denoisers: list[torch.nn.Module]):
-    """Put a pipeline where it is to run, its autoencoder and denoisers set as the specification says.
+def place_pipeline(
+    pipeline: diffusers.DiffusionPipeline, spec: GenerationSpec, device: str, denoisers: list[torch.nn.Module]
+) -> diffusers.DiffusionPipeline:
+    """Move a pipeline to its device, or offload it, and set up its autoencoder and its denoisers as the specification says.
+
+    Args:
+        denoisers: networks of the pipeline to compile if the specification asks for it.
 
     Raises:
-        VidmemError: offloading without a GPU or without accelerate; an autoencoder that does not do what is asked of it.
+        VidmemError: offloading without a GPU or without accelerate, or an autoencoder without the tiling or slicing asked for.
     """
     for name in (name for name, asked in spec.vae.items() if asked):
         switch = getattr(getattr(pipeline, "vae", None), f"enable_{name}", None)
@@ -343,7 +317,7 @@ def place_pipeline(pipeline, spec: GenerationSpec, device: str, denoisers: list[
             raise VidmemError(f"an autoencoder with {name}", type(pipeline).__name__, f"models.<name>.vae.{name}")
         switch()
     for denoiser in denoisers if spec.compile else []:
-        # Not the module: hooks around it read guidance, and must see every call.
+        # Only `forward` is compiled: hooks of the module read the guidance and must see every call.
         denoiser.forward = torch.compile(denoiser.forward)
     if spec.offload == "none":
         return pipeline.to(device)
@@ -358,7 +332,7 @@ def place_pipeline(pipeline, spec: GenerationSpec, device: str, denoisers: list[
 
 
 def send_to_log() -> None:
-    """Lines and bars of diffusers and transformers go to the log of a job; outside of jobs they stay as they are."""
+    """Send messages of diffusers and transformers to the log of a job, without progress bars. Do nothing outside a job."""
     from diffusers.utils import logging as of_diffusers
     from transformers.utils import logging as of_transformers
 
@@ -367,3 +341,20 @@ def send_to_log() -> None:
         library.disable_progress_bar()
         for handler in LOGGER.handlers:
             library.add_handler(handler)
+
+
+@contextmanager
+def frozen(pipeline: diffusers.DiffusionPipeline) -> Iterator[None]:
+    """Set all networks of a pipeline to evaluation mode without weight gradients, and restore both settings afterwards."""
+    modules = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
+    flags = [(value, value.requires_grad) for module in modules for value in module.parameters()]
+    training = [(part, part.training) for module in modules for part in module.modules()]
+    try:
+        for module in modules:
+            module.eval().requires_grad_(False)
+        yield
+    finally:
+        for value, flag in flags:
+            value.requires_grad_(flag)
+        for part, mode in training:
+            part.training = mode

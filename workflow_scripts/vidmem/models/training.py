@@ -1,26 +1,30 @@
-"""Training of the reference models: planted copies are sampling weights, images join as clips that stand still.
+"""Training of the reference models: the number of copies of a clip is its sampling weight, and images are clips without motion.
 
-Every random draw of a step comes from a stream keyed by (seed, step): a run killed and resumed from a checkpoint
-takes the same steps as one that was not.
+Every random draw of a step comes from a stream keyed by (seed, step). A run that is killed and resumed from a checkpoint
+therefore takes exactly the steps of an uninterrupted run.
 """
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import UNet3DConditionModel
+from diffusers import DiffusionPipeline, SchedulerMixin, UNet3DConditionModel
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from tqdm import tqdm
 
+from ..base.logs import LOGGER
+from ..base.seeding import torch_stream
+from ..base.store import hash_text, write_atomic
 from ..errors import VidmemError
-from ..seeding import torch_stream
-from ..store import hash_text, write_atomic
+from .training_set import TrainingSet
 
 Progress = Callable[[int, float], None]
 
@@ -31,16 +35,17 @@ class DiffusionPlan:
 
     Attributes:
         steps: optimiser steps.
-        batch: clips a step.
-        rate: peak learning rate, in AdamW's scale; linear warm-up, cosine decay to zero.
-        ema: decay of the weight average, which is what is saved.
-        drop: share of captions replaced by the empty one, for classifier-free guidance.
-        image_every: every so many steps a batch of still images instead, each repeated to a clip's length (trained
-            as clips of one frame, what is learnt does not cross to generated clips); 0 for never.
-        snr_cap: an error of the clean sample counts as the signal-to-noise ratio of its step, within 1 and this: 1 weighs
-            all steps alike, more teaches the last, fine steps of a sampler better.
+        batch: clips in a step.
+        rate: peak learning rate, on AdamW's scale, with a linear warm-up and a cosine decay to zero.
+        ema: decay of the exponential average of the weights. The average is saved.
+        drop: share of captions replaced by the empty caption, for classifier-free guidance.
+        image_every: every `image_every` steps the batch holds still images, each repeated to the length of a clip; 0 for never.
+            If images were clips of one frame, what is learnt from them would not carry over to generated clips.
+        snr_cap: the error of the clean sample at a step is weighted by the signal-to-noise ratio, clamped to 1..snr_cap. With 1
+            all steps weigh alike. A larger cap teaches the last, fine steps of a sampler better.
         checkpoint_every: steps between checkpoints.
-        exports: steps after which the average so far is given out as a model of its own.
+        exports: steps after which the current average is also saved as a model of its own.
+        seed: seed of all random draws.
     """
 
     steps: int
@@ -55,50 +60,23 @@ class DiffusionPlan:
     seed: int = 0
 
 
-@dataclass
-class TrainingSet:
-    """Latents of the members and how often each is seen.
-
-    Attributes:
-        clips: float [N, T, C, h, w], T = 1 for image models; captions and copies: N each.
-        images: float [M, 1, C, h, w], M may be 0; image_captions and image_copies: M each.
-    """
-
-    clips: torch.Tensor
-    captions: list[str]
-    copies: np.ndarray
-    images: torch.Tensor
-    image_captions: list[str] = field(default_factory=list)
-    image_copies: np.ndarray = field(default_factory=lambda: np.zeros(0))
-
-    def __post_init__(self):
-        for name, count, other in (
-            ("captions", len(self.captions), len(self.clips)),
-            ("copies", len(self.copies), len(self.clips)),
-            ("image_captions", len(self.image_captions), len(self.images)),
-        ):
-            if count != other:
-                raise VidmemError(f"{other} {name}", count, "TrainingSet")
-        if not len(self.clips) or not np.all(np.asarray(self.copies) > 0):
-            raise VidmemError("at least one clip, each with copies > 0", list(self.copies), "TrainingSet")
-
-
 class DiffusionTrainer:
     """One training run of a reference pipeline: step, average, checkpoint, resume."""
 
-    def __init__(self, pipeline, data: TrainingSet, plan: DiffusionPlan, device: str = "cpu"):
+    def __init__(self, pipeline: DiffusionPipeline, data: TrainingSet, plan: DiffusionPlan, device: str = "cpu"):
         self.pipeline, self.data, self.plan, self.device = pipeline, data, plan, torch.device(device)
-        # In evaluation mode: the video U-Net's dropout would blur what is to be memorised, and draw unkeyed noise.
+        # In evaluation mode: the dropout of the video U-Net would blur what is to be memorised, and its noise has no key.
         self.networks = {"unet": pipeline.unet.to(self.device).eval()}
         self.tokenizer = getattr(pipeline, "tokenizer", None)
         if self.tokenizer is not None:
             self.networks["text_encoder"] = pipeline.text_encoder.to(self.device).eval()
         self.average = {name: value.detach().clone() for name, value in self._parameters()}
         self.optimiser = MatrixOptimiser(dict(self._parameters()), plan.rate)
-        self.step, self.seconds, self.losses = 0, 0.0, []
+        self.step, self.seconds = 0, 0.0
+        self.losses: list[float] = []
 
     def _identity(self) -> str:
-        """Digest of the data and of the plan, without its length: a run may be prolonged, not changed."""
+        """Digest of the data and of the plan without its number of steps: a run may be prolonged, but not changed."""
         from dataclasses import asdict
 
         plan = {
@@ -114,12 +92,12 @@ class DiffusionTrainer:
                 yield f"{network}.{name}", value
 
     def run(self, checkpoint: Path | str | None, report: Progress, export: Callable[[int], None] | None = None) -> None:
-        """Train to the planned number of steps, from the checkpoint if there is one.
+        """Train to the planned number of steps, starting from the checkpoint if it exists.
 
         Args:
-            checkpoint: file of the state, for a run that is killed.
-            report: told the step and the loss every fifty steps.
-            export: called with the step at those of plan.exports, the averaged weights in the pipeline.
+            checkpoint: file of the state, from which a killed run continues; None for no checkpoints.
+            report: called every fifty steps with the step and the mean loss of the fifty.
+            export: called with the step at each step of plan.exports, while the pipeline holds the averaged weights.
         """
         if checkpoint is not None and Path(checkpoint).exists():
             self.load(checkpoint)
@@ -172,7 +150,7 @@ class DiffusionTrainer:
         return self.pipeline.text_encoder(tokens.input_ids).last_hidden_state
 
     def _update_average(self) -> None:
-        # Warm-up of the average: a fixed decay would carry the random start for thousands of steps.
+        # The decay warms up: with a fixed decay the average would keep the random start for thousands of steps.
         decay = min(self.plan.ema, (1 + self.step) / (10 + self.step))
         names, values = zip(*self._parameters())
         torch._foreach_lerp_([self.average[name] for name in names], [value.detach() for value in values], 1 - decay)
@@ -184,7 +162,7 @@ class DiffusionTrainer:
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """The averaged weights in the pipeline for a while."""
+        """Put the averaged weights into the pipeline, and restore the current weights afterwards."""
         current = {name: value.detach().clone() for name, value in self._parameters()}
         self.use_average()
         try:
@@ -194,7 +172,7 @@ class DiffusionTrainer:
                 value.data.copy_(current[name])
 
     def save(self, path: Path | str) -> None:
-        """Write everything a resumed run needs, whole or not at all."""
+        """Write everything that a resumed run needs. The file appears only when it is complete."""
         state = {
             "weights": {name: value.detach() for name, value in self._parameters()},
             "average": self.average,
@@ -204,7 +182,11 @@ class DiffusionTrainer:
         write_atomic(path, lambda file: torch.save(state, file))
 
     def load(self, path: Path | str) -> None:
-        """Resume from a checkpoint this class wrote."""
+        """Resume from a checkpoint of this class.
+
+        Raises:
+            VidmemError: a checkpoint of other data, another plan or another architecture.
+        """
         state = torch.load(path, weights_only=True, map_location=self.device)
         shapes = {name: value.shape for name, value in state["weights"].items()}
         same = shapes == {name: value.shape for name, value in self.average.items()}
@@ -218,20 +200,55 @@ class DiffusionTrainer:
         self.step, self.seconds, self.losses = counters["step"], counters["seconds"], list(counters["losses"])
 
 
-def denoising_loss(
-    unet, scheduler, latents: torch.Tensor, text: torch.Tensor | None, stream: torch.Generator, snr_cap: float = 1.0
-) -> torch.Tensor:
-    """Mean squared error of the prediction at uniformly drawn steps, whatever the scheduler says is predicted.
+def train_and_save(trainer: DiffusionTrainer, checkpoint: Path, folder: Path, label: str) -> None:
+    """Train to the planned number of steps, show the progress, and save the averaged weights in half precision.
 
     Args:
-        unet: of video, or of images, which then sees the only frame of each clip.
+        checkpoint: file of the state, from which a killed run continues.
+        folder: folder of the saved pipeline. The exports of the plan are saved to folders at-<step> in it.
+        label: label of the progress bar.
+    """
+    with tqdm(total=trainer.plan.steps, desc=label, unit="step", disable=None) as bar:
+
+        def report(step: int, loss: float) -> None:
+            bar.update(step - bar.n)
+            bar.set_postfix(loss=f"{loss:.4f}")
+            if step % 500 == 0:
+                LOGGER.info("step %d, loss %.4f, %.0f s", step, loss, trainer.seconds)
+
+        trainer.run(checkpoint, report, lambda step: save_half(trainer.pipeline, folder / f"at-{step}"))
+    trainer.use_average()
+    save_half(trainer.pipeline, folder)
+
+
+def save_half(pipeline: DiffusionPipeline, folder: Path) -> None:
+    """Save a copy of a pipeline in half precision. The pipeline itself does not change, so that its training can go on."""
+    halves = {
+        name: copy.deepcopy(part).to("cpu", torch.float16) if isinstance(part, torch.nn.Module) else part
+        for name, part in pipeline.components.items()
+    }
+    options = {"requires_safety_checker": False} if "safety_checker" in halves else {}
+    type(pipeline)(**halves, **options).save_pretrained(folder, safe_serialization=True)
+
+
+def denoising_loss(
+    unet: torch.nn.Module, scheduler: SchedulerMixin, latents: torch.Tensor, text: torch.Tensor | None,
+    stream: torch.Generator, snr_cap: float = 1.0,
+) -> torch.Tensor:  # fmt: skip
+    """Mean squared error of the prediction at uniformly drawn times, for the prediction type of the scheduler.
+
+    Args:
+        unet: U-Net of video, or of images. An image U-Net takes the only frame of each clip.
         latents: float [B, T, C, h, w].
-        text: [B, L, E]; None for a network that takes none.
+        text: states of the text encoder, [B, L, E]; None for a network without text.
         stream: CPU generator.
-        snr_cap: see DiffusionPlan; of predictions other than the clean sample it must be 1.
+        snr_cap: see DiffusionPlan; must be 1 unless the clean sample is predicted.
 
     Returns:
         Scalar.
+
+    Raises:
+        VidmemError: another snr_cap than 1, although the clean sample is not predicted.
     """
     clean = latents.transpose(1, 2) if isinstance(unet, UNet3DConditionModel) else latents[:, 0]
     noise = torch.randn(clean.shape, generator=stream).to(clean)
@@ -252,18 +269,19 @@ def denoising_loss(
 
 
 def _annealing(step: int, steps: int, warm_up: int) -> float:
+    """Factor of the learning rate at a step, 0..1: linear warm-up, then cosine decay to zero."""
     return min(1.0, (step + 1) / warm_up) * (0.5 + 0.5 * float(np.cos(np.pi * step / max(1, steps))))
 
 
 class MatrixOptimiser:
-    """Muon for the hidden matrices and kernels, AdamW for the rest (embeddings, first and last layer, norms, biases).
+    """Muon for hidden matrices and kernels, AdamW for other parameters (embeddings, first and last layer, norms, biases).
 
-    Muon learns these models in fewer steps than AdamW (docs/methods.md has the trial). torch's takes matrices only: a kernel is
-    handed to it as a view [out, everything else] of its own memory.
+    Muon learns these models in fewer steps than AdamW (docs/methods.md describes the trial). torch's Muon takes matrices only.
+    It therefore gets a view of each kernel, [out, everything else], that shares the kernel's memory.
 
     Args:
-        parameters: by name; a name that contains 'embedding', 'conv_in' or 'conv_out' is left to AdamW.
-        rate: learning rate of both, Muon's update scaled to the size of AdamW's.
+        parameters: parameters by name. AdamW gets every parameter whose name contains 'embedding', 'conv_in' or 'conv_out'.
+        rate: learning rate of both. Muon's updates are scaled to the size of AdamW's.
     """
 
     def __init__(self, parameters: dict[str, torch.nn.Parameter], rate: float):
@@ -278,49 +296,44 @@ class MatrixOptimiser:
         self.adam = torch.optim.AdamW(rest, lr=rate, betas=(0.9, 0.99), weight_decay=0.0)
 
     def set_rate(self, rate: float) -> None:
-        """Learning rate of the next step."""
+        """Set the learning rate of the next step."""
         for group in self.muon.param_groups + self.adam.param_groups:
             group["lr"] = rate
 
     def zero_grad(self) -> None:
-        """Forget the gradients of every parameter."""
+        """Delete the gradients of all parameters."""
         self.adam.zero_grad(set_to_none=True)
         for kernel, _ in self.kernels:
             kernel.grad = None
 
     def step(self) -> None:
-        """Move every parameter that has a gradient."""
+        """Update every parameter that has a gradient."""
         for kernel, matrix in self.kernels:
             matrix.grad = None if kernel.grad is None else kernel.grad.flatten(1)
         self.muon.step()
         self.adam.step()
 
     def state_dict(self) -> dict:
-        """What a resumed run needs."""
+        """State of both optimisers, which a resumed run needs."""
         return {"muon": self.muon.state_dict(), "adam": self.adam.state_dict()}
 
     def load_state_dict(self, state: dict) -> None:
-        """Take up a state of state_dict."""
+        """Restore a state from state_dict."""
         self.muon.load_state_dict(state["muon"])
         self.adam.load_state_dict(state["adam"])
 
 
-def _autocast(device: torch.device | str):
-    """bfloat16 where the processor multiplies it; the losses and the weights stay in float32."""
+def _autocast(device: torch.device | str) -> torch.autocast:
+    """Compute in bfloat16 if the processor can multiply it. Losses and weights stay in float32."""
     kind = torch.device(device).type
     fast = torch.cuda.is_bf16_supported() if kind == "cuda" else _cpu_has_bf16()
     return torch.autocast(kind, torch.bfloat16, enabled=fast)
 
 
-def _attention(device: torch.device):
-    """Plain attention on the CPU: its fused kernel is slower on sequences of a few frames (a fifth of a step)."""
+def _attention(device: torch.device) -> AbstractContextManager[None]:
+    """Use plain attention on the CPU, whose fused kernel is slower on sequences of a few frames (by a fifth of a step)."""
     return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
 
 
 def _cpu_has_bf16() -> bool:
     return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
-
-
-def images_of(frames: np.ndarray) -> torch.Tensor:
-    """float [N, 3, H, W] in -1..1 of uint8 [N, H, W, 3]."""
-    return torch.from_numpy(np.array(frames)).permute(0, 3, 1, 2).float() / 127.5 - 1

@@ -1,0 +1,194 @@
+"""Checks before the first job of a run, a watch over the cluster, and the message after the last job.
+
+A dry run, or a run with nothing to be done, calls check_index only. So it changes no file, not even a date.
+"""
+
+import importlib.util
+import json
+import shlex
+import threading
+import time
+
+from vidmem.base.slurm import watch_controller
+from vidmem.config import check_pinned, check_there
+from vidmem.errors import fetch_command
+from vidmem.models.saved_files import hub_cache, lost_files
+
+# LOADING: stages that load a model or read footage. SHOWING: stages that read footage again if a corpus keeps no frames.
+# All other stages only cite the records of models and data sets.
+LOADING = ("generate_clips", "mitigate_clips", "probe_guidance", "invert_images", "probe_model", "read_corpus", "read_features")
+SHOWING = ("plot_galleries", "plot_motion_panel", "save_clips")
+
+
+def check_index():
+    """Stop the planning if FAISS does not know the configured index. Without FAISS here, the job that builds the index fails."""
+    if config["search"]["index"] == "Flat" or not workflow.is_main_process or not importlib.util.find_spec("faiss"):
+        return
+    from vidmem.search.faiss_index import needs_training
+
+    try:
+        needs_training(512, config["search"]["index"])
+    except VidmemError as error:
+        raise WorkflowError(f"The configuration does not hold.\n{error}") from None
+
+
+check_index()
+
+
+def called_as(cores="1"):
+    """Command line that calls this workflow for the results of this run, where the run was started.
+
+    It carries the options that decide which results are meant. Targets and further options may be added to it: --cores stands
+    last, because the options before it take several values.
+    """
+    start, words = workflow.rundir, ["snakemake"]
+    if (snakefile := os.path.relpath(workflow.main_snakefile, start)) != "Snakefile":
+        words += ["--snakefile", snakefile]
+    if workflow.overwrite_workdir is not None:
+        words += ["--directory", str(workflow.overwrite_workdir)]
+    if workflow.overwrite_configfiles:
+        words += ["--configfile", *(os.path.relpath(path, start) for path in workflow.overwrite_configfiles)]
+    if workflow.config_settings.config_args:
+        words += ["--config", *workflow.config_settings.config_args]
+    return shlex.join([*words, "--cores", cores])
+
+
+def check_needs(dag):
+    """Check before the first job that the run has all it needs: the user's files, pinned commits, and fetched files."""
+    made = {path for job in dag.jobs for path in job.output}
+    due = set(dag.needrun_jobs())
+    records = {path for job in due for path in records_of(job)} - {path for job in due for path in job.output}
+    errors = lost_records(records)
+    for job in due:
+        errors |= missing_files(job) | missing_model(job, made) | missing_sources(job)
+    if errors:
+        told = "\n".join(str(errors[name]) for name in sorted(errors))
+        raise WorkflowError(f"What the run needs is not there; for everything see {called_as()} preflight\n{told}")
+
+
+def records_of(job):
+    """Paths of the records of the fetch stage whose files a job reads."""
+    if job.rule.name in SHOWING:
+        return [record for name in audit.audited if name in audit.streamed for record in audit.fetched_sources(name)]
+    folders = (f"{audit.root}/models/", f"{audit.root}/corpora/")
+    return [str(path) for path in job.input if path.startswith(folders)] if job.rule.name in LOADING else []
+
+
+def lost_records(records):
+    """An error for each record whose files are gone: Snakemake sees the record only, so it would not fetch them again."""
+    errors = {}
+    for path in here(records):
+        if lost := lost_files(json.loads(Path(path).read_text(encoding="utf-8")), hub_cache()):
+            got = f"{len(lost)} gone, such as {lost[0]}"
+            errors[path] = VidmemError("the files of a record of the fetch stage", got, path, fetch_command(called_as(), path))
+    return errors
+
+
+def missing_files(job):
+    """An error for each file of the user that a job reads and that does not exist."""
+    files = audit.user_files(job.rule.name, job.wildcards_dict)
+    missing = [path for path in files if not Path(path).exists()]
+    return {path: VidmemError("a file that the configuration names", "nothing there", path) for path in missing}
+
+
+def missing_model(job, made):
+    """An error if the model of a job of the fetch stage has no pinned commit, or if its files do not exist."""
+    if job.rule.name not in ("fetch_model", "convert_model"):
+        return {}
+    name = audit.conversions[job.wildcards.conversion] if job.rule.name == "convert_model" else job.wildcards.model
+    try:
+        check_pinned(name, audit.model(name))
+        check_there(name, audit.model(name), made)
+    except VidmemError as error:
+        return {name: error}
+    return {}
+
+
+def missing_sources(job):
+    """An error for each source of a corpus that a job reads and that does not exist."""
+    if job.rule.name not in ("read_corpus", "read_features"):
+        return {}
+    errors, corpus = {}, job.wildcards.corpus
+    for source in config["corpora"][corpus]["sources"]:
+        if not source["repository"] and not here([source["path"]]):
+            where = f"{source['path']} (source {source['name']} of corpus {corpus})"
+            errors[source["path"]] = VidmemError("a list or a folder", "nothing there", where)
+    return errors
+
+
+def check_results(dag):
+    """Check before the first job for results of another recipe, and correct dates that a wrong clock gave.
+
+    Outputs that will be made again are dated back. Lists of shards that will be made again are deleted: after a kill, a list
+    could name a file that is gone, and Snakemake sees the list only. The recipes of the planned jobs are written to a file,
+    because the process of a job on a cluster cannot compute all of them.
+    """
+    from vidmem.base import recipes  # imported here, because a job on a cluster should not wait for these two modules
+    from vidmem.base.store import save_json
+
+    now, due = time.time(), set(dag.needrun_jobs())
+    kept = {
+        path: (job.rule.name, recipes.digest_parameters(job.params))
+        for job in dag.jobs
+        if job not in due
+        for path in job.output
+    }
+    try:
+        recipes.check_recipes(kept, called_as("all"))
+    except VidmemError as error:
+        raise WorkflowError(f"The results of an earlier run do not hold.\n{error}") from None
+    for path in recipes.redate([Path(audit.root), Path("results/weights")], now):
+        print(f"Its date lay in the future, is now: {path}", file=sys.stderr)
+    recipes.outdate(path for job in due for path in job.output)
+    for job in due:
+        if job.rule.name == "list_shards":
+            Path(job.output[0]).unlink(missing_ok=True)
+    if workflow.executor_plugin.common_settings.non_local_exec:
+        planned = {str(job.log[0]): recipes.digest_parameters(job.params) for job in due if job.log}
+        save_json(Path(audit.root) / "logs" / recipes.PLAN, planned)
+
+
+def watch_cluster():
+    """End a run on Slurm if its controller does not answer for five minutes, and warn about jobs that Slurm holds.
+
+    The executor alone would wait for ever in both cases.
+    """
+
+    def give_up(error):
+        workflow.scheduler.executor_error_callback(WorkflowError(f"The cluster does not answer.\n{error}"))
+
+    if workflow.executor_plugin.name == "slurm":
+        patience_s = float(os.environ.get("VIDMEM_CONTROLLER_PATIENCE_S", 300))
+        watched = (give_up, logger.warning, patience_s, min(10, patience_s / 3))
+        threading.Thread(target=watch_controller, args=watched, daemon=True).start()
+
+
+def preflight_page(targets):
+    """Page of a preflight, printed after the messages of Snakemake; '' for other targets."""
+    page = Path(audit.root) / "preflight.txt"
+    if targets != {"preflight"} or not page.exists():
+        return ""
+    return f"\n{page.read_text()}\nThe same as JSON: {page.with_suffix('.json')}"
+
+
+def closing_message(targets):
+    """Message that tells where the results are; '' if the run did not make a whole audit."""
+    if targets == {"preflight"}:
+        return preflight_page(targets)
+    # A training or a single table also ends here, without a verdict. An estimate runs no job of the audit.
+    if targets == {"estimate"} or not Path(audit.root, "verdict.json").exists():
+        return ""
+    left_out = [f"  left out {audit.root}/tables/not_done.csv  (models generated elsewhere: detection, inversion)"]
+    return "\n".join(
+        [
+            "",
+            f"The audit '{audit.run}' is complete.",
+            f"  tables   {audit.root}/tables/     (CSV, Markdown, LaTeX)",
+            f"  figures  {audit.root}/figures/    (PNG, SVG)",
+            f"  prompts  {audit.root}/prompts/    (captions by how prone they are to trigger memorization: Parquet and a card)",
+            f"  clips    {audit.root}/clips/      (MP4: training clip left, generated clip right)",
+            f"  verdict  {audit.root}/verdict.json",
+            *(left_out if audit.from_files else []),
+            f"  report   {called_as()} --report {audit.root}/report.zip",
+        ]
+    )

@@ -1,0 +1,41 @@
+"""What the rules of exhibits.smk take: functions of their wildcards."""
+
+
+def scored_frames(models):
+    """Files with the scores and frames of the given models, and with the frames of their corpora."""
+    corpora = sorted({config["models"][name]["corpus"] for name in models})
+    sets = [f"generated-{name}" for name in models] + [f"corpus-{name}" for name in corpora]
+    return {
+        "scores": [f"{audit.root}/scores/generated-{name}.parquet" for name in models],
+        "frames": audit.lists("frames", sets),
+    }
+
+
+def gallery_files(wildcards):
+    """Files with the scores and frames of all models, and with the frames of their corpora."""
+    return scored_frames(audit.models)
+
+
+def motion_panel_files(wildcards):
+    """Files with the scores, frames and flows of all models, and with the frames and flows of their corpora."""
+    sets = [f"generated-{name}" for name in audit.models] + [f"corpus-{name}" for name in audit.audited]
+    return scored_frames(audit.models) | {"flows": audit.lists("motion", sets)}
+
+
+def clip_files(wildcards):
+    """Files with the scores and frames of one model, and with the frames of its corpus."""
+    return scored_frames([wildcards.model])
+
+
+def shown_model(wildcards):
+    """Model of a playable clip -> what its caption says about the model."""
+    return {wildcards.model: audit.described(wildcards.model)}
+
+
+def clip_labels(wildcards):
+    """Labels of a playable clip in the report. They name the file of a clip that was generated elsewhere."""
+    from vidmem.exhibits.clip_index import clip_label  # imported here, because only a report needs it
+
+    clips = Path(audit.root, "clips")
+    label = clip_label(clips / f"{wildcards.model}.csv", f"{wildcards.model}-{wildcards.rank}.mp4")
+    return {"exhibit": "Match {rank}", "what": label}

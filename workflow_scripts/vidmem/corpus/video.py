@@ -1,0 +1,360 @@
+"""Videos as PyAV opens them: the stream that counts, when each of its frames is shown, how long it lasts, and what is damaged.
+
+Only formats of footage are opened, and never a second file: a playlist or a script for FFmpeg is no footage, whatever its name.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import math
+import re
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import NamedTuple
+
+import av
+
+from ..errors import ClipError
+from .files import File, check_file
+
+FORMATS = (
+    "mov", "matroska", "avi", "gif", "mpeg", "mpegts", "mpegvideo", "asf", "flv", "ogg", "m4v", "h264", "hevc", "ivf", "mjpeg"
+)  # fmt: skip
+"""Formats of footage, by FFmpeg's names. None of them names another file, or an address, to be opened."""
+
+UNTIMED = frozenset({"avi", "asf", "mpegvideo", "m4v", "h264", "hevc", "mjpeg"})
+"""Formats without presentation times. FFmpeg guesses them, wrongly where frames are not stored in the order of showing."""
+
+UNSEEKABLE = frozenset({"mpeg"})
+"""Further formats in which FFmpeg does not know, after a seek, when the next frames are shown."""
+
+STREAMED = frozenset({"mpegts", "mpeg", "mpegvideo", "m4v", "h264", "hevc", "mjpeg"})
+"""Formats without an index, in which several recordings may stand one after another. Only all packets tell where they end."""
+
+EARLY_S = 1e-6  # a frame counts as shown so much before its time: times are rounded
+BACK_S = 0.5  # times that run back by more begin another recording; by less, they are errors of the file
+REORDERED = 4  # frames that may be decoded before a frame that is shown earlier
+SEEK_GAP_S = 10.0  # without an index, a seek over so much is worth it: most videos have a key frame in it
+SEEK_FRAMES = 8  # a seek costs about the decoding of so many frames
+STEPS_BACK_S = (0.0, 2.0, 10.0)  # where a seek begins before its target, until a key frame comes early enough
+
+
+class Shown(NamedTuple):
+    """A decoded frame.
+
+    Attributes:
+        start: when it is shown, in seconds from the first frame of the video.
+        end: until when, going by its own length.
+        frame: the frame as PyAV has it.
+        damaged: whether it, or a frame that it may depend on, could not be decoded whole.
+    """
+
+    start: float
+    end: float
+    frame: av.VideoFrame
+    damaged: bool
+
+
+@contextmanager
+def open_container(file: File) -> Iterator[av.container.InputContainer]:
+    """Open a file of footage. FFmpeg opens no other file, whatever this one says.
+
+    Raises:
+        ClipError: no format of footage, or damaged.
+    """
+    options = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file"}
+    place = io.BytesIO(file) if isinstance(file, bytes) else f"file:{file}"
+    try:
+        container = av.open(place, options=options, metadata_errors="replace")
+    except av.ArgumentError as error:
+        raise ClipError("undecodable", "a format that is no footage, such as a playlist") from error
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise ClipError("undecodable", short_text(error)) from error
+    with container:
+        yield container
+
+
+def main_stream(container: av.container.InputContainer) -> av.VideoStream:
+    """Video stream that FFmpeg itself would take. A picture that is attached, such as cover art, is no video.
+
+    Raises:
+        ClipError: there is no video stream.
+    """
+    videos, best = container.streams.video, container.streams.best("video")
+    moving = [stream for stream in videos if not stream.disposition & av.stream.Disposition.attached_pic]
+    if not moving:
+        only = " (cover art only)" if videos else " (audio only)" if container.streams.audio else ""
+        raise ClipError("undecodable", f"no video stream{only}")
+    several = [stream for stream in moving if stream.frames != 1] or moving  # a track of one frame is a thumbnail
+    chosen = best if best in several else max(several, key=lambda stream: stream.width * stream.height)
+    if chosen.codec_context is None:
+        raise ClipError("undecodable", "no decoder for the codec of the video")
+    chosen.codec_context.thread_count = 1  # a job has one core; threads would only change what a damaged frame shows
+    return chosen
+
+
+def _is_untimed(stream: av.VideoStream) -> bool:
+    """Whether a stream has no presentation times. A Matroska file may hold a stream as an AVI does, told by its FourCC."""
+    name = stream.container.format.name
+    return name in UNTIMED or (name.startswith("matroska") and stream.codec_context.codec_tag != "\0\0\0\0")
+
+
+def _packets_of(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet]:
+    """Packets of a stream. A stream that begins late in the file makes PyAV stumble once for each of its packets."""
+    while True:
+        try:
+            yield from container.demux(stream)
+        except IndexError:
+            continue
+        return
+
+
+class Video:
+    """A video that is open for reading from its first frame to its last. Times are seconds from the first frame.
+
+    Attributes:
+        stream: the video stream.
+        damage: what FFmpeg last said of a damaged part; '' for nothing.
+        end: end of the last frame that was decoded.
+    """
+
+    def __init__(self, file: File, container: av.container.InputContainer) -> None:
+        """Decode the first frame of a video.
+
+        Raises:
+            ClipError: no video stream, or no frame that can be decoded.
+        """
+        self.stream, self.damage, self.end = main_stream(container), "", 0.0
+        self._file, self._container = file, container
+        self._origin = math.nan  # time of the first frame in the file; nan before that frame has come
+        self._tick_s = float(self.stream.time_base)
+        self._rate = float(self.stream.average_rate or self.stream.guessed_rate or 25)
+        self._last_s = 1 / self._rate  # length of the packet that came last
+        self._stored = math.nan  # decoding time of the first packet
+        self._untimed = _is_untimed(self.stream)
+        self._seekable = not self._untimed and container.format.name not in UNSEEKABLE
+        self._frames = self._decode()
+        first = next(self._frames, None)
+        if first is None:
+            raise ClipError("undecodable", self.damage or "no decodable frame")
+        self._first = first
+
+    @cached_property
+    def _tail(self) -> Tail:
+        return _tail_of(self._file)
+
+    @property
+    def length(self) -> float | None:
+        """Seconds from the first frame to the end of the last one. None if no packet has a time."""
+        begin = self._origin if math.isnan(self._stored) or not self._untimed else self._stored
+        return None if self._tail.end is None else self._tail.end - begin
+
+    def shown_at(self, targets: Iterable[float]) -> Iterator[tuple[Shown, float]]:
+        """Yield the frame that is shown at each time, and when the next frame takes its place. To be called once.
+
+        The frame is the last one whose start is not after the time. The iteration ends where the video ends.
+
+        Args:
+            targets: times in seconds from the first frame, ascending.
+        """
+        shown, following = self._first, next(self._frames, None)
+        for target in targets:
+            if following is not None and self._is_worth_a_seek(following.start, target):
+                self._frames = self._seek(target)
+                following = next(self._frames, None)
+            while following is not None and following.start <= target + EARLY_S:
+                shown, following = following, next(self._frames, None)
+            if following is None:
+                # Lengths of packets are differences of decoding times. The last packet has the length of the last frame.
+                self.end = shown.start + self._last_s
+                if target >= self.end - EARLY_S:
+                    return
+            yield shown, self.end if following is None else following.start
+
+    def _is_worth_a_seek(self, now: float, target: float) -> bool:
+        """Whether a key frame lies far enough behind the current frame. Where the index ends too early, a large gap decides."""
+        least = SEEK_FRAMES / self._rate
+        if not self._seekable or target - now <= least:
+            return False
+        index, wanted = self.stream.index_entries, self._ticks_before(target)
+        place = index.search_timestamp(wanted) if len(index) else -1
+        if self._container.format.name in STREAMED and not self._tail.runs_on:
+            self._seekable = False
+            return False
+        if place >= 0 and index[place].timestamp * self._tick_s - self._origin - now > least:
+            return True
+        return target - now > SEEK_GAP_S and (place < 0 or index[-1].timestamp < wanted)
+
+    def _ticks_before(self, target: float) -> int:
+        """Decoding time of a packet that is surely shown by a time. A packet is decoded some frames before it is shown."""
+        ahead = (REORDERED if self.stream.codec_context.has_b_frames else 1) / self._rate
+        return int(min((self._origin + target - ahead) / self._tick_s, LAST))
+
+    def _seek(self, target: float) -> Iterator[Shown]:
+        """Frames from the last key frame before a time on. Frames before the first key frame may lack what they build on."""
+        for step in STEPS_BACK_S:
+            try:
+                self._container.seek(self._ticks_before(target - step), stream=self.stream)
+            except av.FFmpegError:
+                break
+            frames = self._decode()
+            early = itertools.takewhile(lambda shown: shown.start <= target + EARLY_S, frames)
+            first = next((shown for shown in early if shown.frame.key_frame), None)
+            if first is not None:
+                yield first
+                yield from frames
+                return
+        self._seekable = False
+        with open_container(self._file) as container:
+            self._container, self.stream = container, main_stream(container)
+            yield from self._decode()
+
+    def _decode(self) -> Iterator[Shown]:
+        """Frames from the current place on. If one is damaged, so may be the few before it that are decoded after it."""
+        held: deque[Shown] = deque()
+        for shown in self._decoded():
+            if shown.damaged:
+                held = deque(before._replace(damaged=not before.frame.key_frame) for before in held)
+            held.append(shown)
+            if len(held) > (REORDERED if self.stream.codec_context.has_b_frames else 0):
+                yield self._ended(held.popleft())
+        yield from map(self._ended, held)
+
+    def _ended(self, shown: Shown) -> Shown:
+        self.end = shown.end
+        return shown
+
+    def _decoded(self) -> Iterator[Shown]:
+        """Frames as the decoder gives them. A part that cannot be decoded is passed over and noted."""
+        damaged, before, passed_s = False, None, 0.0
+        for packet in self._packets():
+            try:
+                frames = packet.decode()
+            except (av.FFmpegError, ValueError) as error:
+                self._note(error)
+                damaged, frames = True, []
+            for frame in frames:
+                damaged = bool(frame.is_corrupt) or (damaged and not frame.key_frame)
+                start = self._time_of(frame, before) + passed_s
+                if before is not None and start < before.start - BACK_S:  # another recording begins: it follows
+                    passed_s += before.end - start
+                    start = before.end
+                length = frame.duration * self._tick_s if frame.duration else 1 / self._rate
+                start = start if before is None else max(start, before.start)
+                before = Shown(start, start + length, frame, damaged)
+                yield before
+
+    def _packets(self) -> Iterator[av.Packet]:
+        try:
+            for packet in _packets_of(self._container, self.stream):
+                if math.isnan(self._stored) and packet.dts is not None:
+                    self._stored = packet.dts * self._tick_s
+                self._last_s = packet.duration * self._tick_s if packet.duration else self._last_s
+                yield packet
+        except (av.FFmpegError, OSError, ValueError) as error:
+            self._note(error)
+
+    def _time_of(self, frame: av.VideoFrame, before: Shown | None) -> float:
+        """Time of a frame in seconds from the first one; where the frame before ends if the file says nothing.
+
+        Frames come in the order of showing. So where presentation times are not stored, decoding times put in order serve: that
+        of the packet with which a frame comes.
+        """
+        ticks = frame.dts if self._untimed or frame.pts is None else frame.pts
+        if math.isnan(self._origin):
+            self._origin = 0.0 if ticks is None else ticks * self._tick_s
+        if ticks is None:
+            return 0.0 if before is None else before.end
+        return ticks * self._tick_s - self._origin
+
+    def _note(self, error: Exception) -> None:
+        self.damage = f"damaged after {self.end:.3f} s: {short_text(error)}" if self.end else short_text(error)
+
+
+@contextmanager
+def open_video(file: File) -> Iterator[Video]:
+    """Open a video.
+
+    Args:
+        file: video file, or its content.
+
+    Raises:
+        ClipError: missing, empty, no footage, without a video stream, or without a frame that can be decoded.
+    """
+    check_file(file)
+    with open_container(file) as container:
+        yield Video(file, container)
+
+
+class Tail(NamedTuple):
+    """End of the last frame, seconds by the clock of the file, None if it has none; and whether the clock never runs back."""
+
+    end: float | None
+    runs_on: bool
+
+
+LAST = 2**52  # ticks; later than any packet
+NEAR_END_S = 5.0
+
+
+def _tail_of(file: File) -> Tail:
+    """Where a video ends, told by its packets. Nothing is decoded.
+
+    The length that a file states is not taken: it may be the length of the sound, and in MPEG program streams it is wrong.
+    """
+    with open_container(file) as container:
+        stream = main_stream(container)
+        if container.format.name not in STREAMED:
+            last = _tail_from(container, stream, LAST).end
+            if last is not None:  # where frames are not stored in order, the last one to be shown may lie before
+                return _tail_from(container, stream, int((last - NEAR_END_S) / stream.time_base))
+    with open_container(file) as container:
+        return _tail_from(container, main_stream(container), None)
+
+
+def _tail_from(container: av.container.InputContainer, stream: av.VideoStream, ticks: int | None) -> Tail:
+    """The tail that the packets from a time on tell, or all packets."""
+    untimed, tick_s = _is_untimed(stream), float(stream.time_base)
+    latest, before, passed, length, runs_on = -math.inf, -math.inf, 0.0, 1 / float(stream.average_rate or 25), True
+    try:
+        if ticks is not None:
+            container.seek(ticks, stream=stream)
+        for packet in _packets_of(container, stream):
+            if packet.is_discard or not packet.size:
+                continue
+            ticks = packet.dts if untimed or packet.pts is None else packet.pts
+            time = max(latest + length, 0.0) if ticks is None else ticks * tick_s
+            decoded = time if packet.dts is None else packet.dts * tick_s
+            if decoded < before - BACK_S:
+                passed, runs_on = latest + length - time, False
+            latest, before = max(latest, time + passed), decoded
+            length = packet.duration * tick_s or length
+    except (av.FFmpegError, OSError, ValueError):
+        pass  # what came before counts; read_windows tells of the damage
+    return Tail(latest + length if latest > -math.inf else None, runs_on)
+
+
+def lengths_of(file: File) -> Iterator[float]:
+    """Lengths that a list may rightly state of a video, in seconds: first of the whole file with its sound, then of its frames.
+
+    Nothing comes if the file cannot be read; read_windows reports such a file.
+    """
+    try:
+        check_file(file)
+        with open_container(file) as container:
+            if container.duration is not None:
+                yield container.duration / av.time_base
+            length = Video(file, container).length
+            if length is not None:
+                yield length
+    except ClipError:
+        return
+
+
+def short_text(error: Exception) -> str:
+    """First line of an error, without addresses in memory and paths, which differ from run to run."""
+    text = re.sub(r" <_io\.BytesIO[^>]*>", "", str(error).split("\n")[0])
+    return " ".join(re.sub(r"^\[Errno \d+\] ", "", text).split())[:160].split(": '")[0]

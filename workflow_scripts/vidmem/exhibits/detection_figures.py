@@ -1,0 +1,90 @@
+"""Figures of detection: ROC curves of the first step, and guidance magnitudes along the denoising steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sized
+from itertools import cycle
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from ..detection.evaluation import RATE
+from ..generation.detector_records import DETECTORS
+from .figures import HELDOUT, MEMBER, PALETTE, STYLE, empty_figure
+
+
+def detection_roc(panels: list[dict], left_out: Mapping[str, str] | None = None) -> plt.Figure:
+    """ROC curves of the detectors at the first step of one generation. A line marks 1 % false positives.
+
+    Args:
+        panels: dictionaries with title, labels (bool by prompt id) and scores (detector -> values by prompt id).
+        left_out: model -> reason why it has no detection. An empty figure shows the reasons.
+    """
+    from sklearn.metrics import roc_curve
+
+    shown = sorted((record for record in DETECTORS.values() if record.curve), key=lambda record: record.curve)
+    with plt.rc_context(STYLE):
+        drawn = [panel for panel in panels if panel["labels"].nunique() == 2]
+        if not drawn:
+            return empty_figure(
+                "Detection while generating",
+                _why_empty(panels, left_out, "no model with guidance, or no prompts of both classes"),
+            )
+        figure, axes = plt.subplots(1, len(drawn), figsize=(3.7 * len(drawn), 3.7), squeeze=False, sharey=True)
+        for axis, panel in zip(axes[0], drawn):
+            for colour, record in zip(cycle(PALETTE), shown):
+                known = panel["scores"][record.name].dropna()
+                if len(known) and panel["labels"][known.index].nunique() == 2:
+                    false, true, _ = roc_curve(panel["labels"][known.index], known, drop_intermediate=False)
+                    axis.plot(false, true, color=colour, label=record.label, linewidth=1.3)
+            axis.axvline(RATE, color="black", linestyle=":", linewidth=1)
+            counts = f"{int(panel['labels'].sum())} against {int((~panel['labels']).sum())} prompts"
+            axis.set(title=f"{panel['title']}\n{counts}", xlabel="false-positive rate (dotted: 1 %)", xlim=(-0.02, 1.02))
+        axes[0, 0].set_ylabel("true-positive rate")
+        axes[0, -1].legend(loc="lower right", fontsize=6.5)
+        figure.tight_layout()
+        return figure
+
+
+def _why_empty(shown: Sized, left_out: Mapping[str, str] | None, otherwise: str) -> str:
+    """Text of an empty figure: one line for every reason why models are left out."""
+    if len(shown) or not left_out:
+        return otherwise
+    by_reason: dict[str, list[str]] = {}
+    for model, reason in left_out.items():
+        by_reason.setdefault(reason, []).append(model)
+    return "\n".join(f"{', '.join(models)}: not defined: {reason}" for reason, models in by_reason.items())
+
+
+def magnitude_steps(table: pd.DataFrame, left_out: Mapping[str, str] | None = None) -> plt.Figure:
+    """Content and motion magnitude along the denoising steps: medians and quartiles of memorised and other prompts.
+
+    Args:
+        table: model, quantity ('content' or 'motion'), step, memorised, value (mean over frames of a sample).
+        left_out: as in detection_roc.
+    """
+    with plt.rc_context(STYLE):
+        if not len(table):
+            return empty_figure("Magnitudes along the denoising steps", _why_empty(table, left_out, "no guidance was recorded"))
+        models = sorted(set(table["model"]))
+        figure, axes = plt.subplots(len(models), 2, figsize=(8.2, 3.1 * len(models)), squeeze=False)
+        for line, model in zip(axes, models):
+            for axis, quantity in zip(line, ("content", "motion")):
+                own = table[(table["model"] == model) & (table["quantity"] == quantity)]
+                for memorised, colour in ((True, MEMBER), (False, HELDOUT)):
+                    _band(axis, own[own["memorised"] == memorised], colour, "memorised" if memorised else "not memorised")
+                axis.set(title=f"{model}, by {quantity}", xlabel="denoising step", ylabel=f"{quantity} magnitude")
+                axis.legend()
+        figure.tight_layout()
+        return figure
+
+
+def _band(axis: plt.Axes, rows: pd.DataFrame, colour: tuple[float, float, float], label: str) -> None:
+    if not len(rows):
+        return
+    low, middle, high = (rows.groupby("step")["value"].quantile(share) for share in (0.25, 0.5, 0.75))
+    steps = np.asarray(middle.index) + 1
+    samples = int(rows.groupby("step").size().max())
+    axis.plot(steps, middle, color=colour, linewidth=1.5, label=f"{label} (n = {samples})")
+    axis.fill_between(steps, low, high, color=colour, alpha=0.2, linewidth=0)

@@ -1,0 +1,257 @@
+"""The figures. They are safe for colour-blind readers, readable in print, and have equal bytes on every run."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+
+from ..base.store import write_atomic
+from .table_files import short_name
+
+PALETTE = sns.color_palette("colorblind")
+MEMBER, HELDOUT, UNRELATED, IMAGE = PALETTE[0], PALETTE[1], PALETTE[7], PALETTE[2]
+STYLE = {
+    "font.size": 9, "axes.titlesize": 9, "axes.labelsize": 9, "legend.fontsize": 8, "figure.dpi": 100,
+    "savefig.dpi": 200, "svg.hashsalt": "vidmem", "svg.fonttype": "none", "axes.grid": True, "grid.alpha": 0.3,
+    "axes.spines.top": False, "axes.spines.right": False,
+}  # fmt: skip
+
+
+def save_figure(figure: plt.Figure, path: Path | str) -> None:
+    """Save as PNG and SVG. The files hold no date, so that equal data give equal bytes."""
+    stem = str(path).removesuffix(".png")
+    # The style is set again, because its hash salt makes the ids in an SVG equal on every run.
+    with plt.rc_context(STYLE):
+        for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
+            write = partial(figure.savefig, format=suffix, metadata=metadata, bbox_inches="tight")
+            write_atomic(f"{stem}.{suffix}", write)
+    plt.close(figure)
+
+
+def plain_text(text: str, width: int = 34, lines: int = 2) -> str:
+    """Make untrusted text safe for a figure: without control characters and TeX, wrapped and cut.
+
+    >>> plain_text("a $x$ " + chr(10) + "b")
+    'a \\\\$x\\\\$ b'
+    """
+    clean = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+    wrapped = textwrap.wrap(clean, width)[:lines] or [""]
+    if len(" ".join(wrapped)) < len(clean):
+        wrapped[-1] = wrapped[-1][: width - 1] + "…"
+    return "\n".join(wrapped).replace("$", r"\$")
+
+
+def strip(frames: np.ndarray, count: int, marked: int = -1, border: int = 2) -> np.ndarray:
+    """Put evenly chosen frames beside each other. The marked frame is always among them and has a border.
+
+    Args:
+        frames: uint8 [T, H, W, 3].
+        count: number of frames that are shown; the rest is white if the clip is shorter.
+        marked: index of the frame with an orange border; -1 for none.
+        border: width of the border, pixels.
+
+    Returns:
+        uint8 [H, count * W, 3].
+    """
+    chosen = np.unique(np.round(np.linspace(0, len(frames) - 1, min(count, len(frames)))).astype(int))
+    if marked >= 0 and marked not in chosen:
+        chosen[np.argmin(np.abs(chosen - marked))] = marked
+        chosen = np.sort(chosen)
+    tiles = np.full((count, *frames.shape[1:]), 255, np.uint8)
+    tiles[: len(chosen)] = frames[chosen]
+    if marked >= 0:
+        place = int(np.flatnonzero(chosen == marked)[0])
+        framed = np.full_like(tiles[place], np.round(np.array(HELDOUT) * 255).astype(np.uint8))
+        framed[border:-border, border:-border] = tiles[place][border:-border, border:-border]
+        tiles[place] = framed
+    return np.concatenate(list(tiles), axis=1)
+
+
+def pair_words(row: dict, width: int) -> str:
+    """Caption of the training clip of a match. The prompt of the generated clip comes first if it differs.
+
+    The file of a clip that was generated elsewhere comes last.
+    """
+    caption, prompt, file = row["caption"], row["prompt"], row.get("file", "")
+    named = f"\nfile: {plain_text(short_name(file, width - 6), width, 1)}" if file else ""
+    if prompt in ("", caption):
+        return plain_text(caption, width, 1) + named
+    asked, found = (plain_text(words, width - 11, 1) for words in (prompt, caption))
+    return f"asked for: {asked}\nfound: {found}{named}"
+
+
+def file_line(rows: Sequence[dict]) -> float:
+    """Height that a line with a file needs in each row of a figure, inches, so that captions stay clear; 0 without files."""
+    return 0.5 if any(row.get("file") for row in rows) else 0.0
+
+
+def gallery(rows: Sequence[dict], title: str, columns: int = 2, count: int = 6) -> plt.Figure:
+    """Figure of matches: training clip above generated clip, with the score and the caption.
+
+    Args:
+        rows: dictionaries with training, generated (frames), training_frame, generated_frame, score, threshold (of its
+            verdict), copies, caption, prompt, label, and file if the clip was generated elsewhere. If there are no rows, the
+            figure says so.
+        title: title of the figure if at least one match is memorised.
+    """
+    with plt.rc_context({**STYLE, "axes.grid": False}):
+        if not rows:
+            return empty_figure(title, "no model of this kind in the audit, or no clip of it could be scored")
+        lines = -(-len(rows) // columns)
+        figure, axes = plt.subplots(lines, columns, figsize=(4.6 * columns, (2.15 + file_line(rows)) * lines), squeeze=False)
+        for axis in axes.flat:
+            axis.axis("off")
+        for axis, row in zip(axes.flat, rows):
+            upper = strip(row["training"], count, row["training_frame"])
+            lower = strip(row["generated"], count, row["generated_frame"])
+            gap = np.full((3, upper.shape[1], 3), 255, np.uint8)
+            axis.imshow(np.concatenate([upper, gap, lower]), interpolation="nearest")
+            axis.text(-4, len(upper) / 2, "training", rotation=90, ha="right", va="center", fontsize=7)
+            axis.text(-4, len(upper) * 1.5, "generated", rotation=90, ha="right", va="center", fontsize=7)
+            verdict = "memorised" if row["score"] >= row["threshold"] else "below threshold"
+            seen = f"seen {row['copies']}x" if row["copies"] else ""
+            head = ", ".join(part for part in (row["label"], f"{row['metric']} {row['score']:.2f} ({verdict})", seen) if part)
+            axis.set_title(f"{head}\n{pair_words(row, 62)}", fontsize=7.5, loc="left")
+        named = ", ".join(f"{threshold:.3g}" for threshold in sorted({row["threshold"] for row in rows}))
+        if all(row["score"] < row["threshold"] for row in rows):
+            title = f"{title}: nothing; the closest pairs"
+        figure.suptitle(f"{title}  (threshold {named}, most similar frames in orange)", fontsize=9.5)
+        figure.tight_layout()
+        return figure
+
+
+def empty_figure(title: str, reason: str) -> plt.Figure:
+    """Figure that says why there is nothing to show."""
+    figure, axis = plt.subplots(figsize=(6, 1.6))
+    axis.axis("off")
+    axis.text(0.5, 0.5, f"{title}\n{reason}", ha="center", va="center")
+    return figure
+
+
+def image_panel(rows: Sequence[dict], columns: int = 4) -> plt.Figure:
+    """Figure of training images, each beside the most similar generated frame.
+
+    Args:
+        rows: dictionaries with image, frame (uint8 [H, W, 3]), score, threshold, caption, copies, label, prompt, and file if
+            the clip was generated elsewhere.
+    """
+    title = "Image training data beside the most similar generated frame"
+    with plt.rc_context({**STYLE, "axes.grid": False}):
+        if not rows:
+            return empty_figure(title, "no still images in the training data, or no match among them")
+        lines = -(-len(rows) // columns)
+        figure, axes = plt.subplots(lines, columns, figsize=(2.9 * columns, (1.95 + file_line(rows)) * lines), squeeze=False)
+        for axis in axes.flat:
+            axis.axis("off")
+        for axis, row in zip(axes.flat, rows):
+            gap = np.full((len(row["image"]), 3, 3), 255, np.uint8)
+            axis.imshow(np.concatenate([row["image"], gap, row["frame"]], axis=1), interpolation="nearest")
+            verdict = "memorised" if row["score"] >= row["threshold"] else "below threshold"
+            head = f"{row['metric']} {row['score']:.2f} ({verdict}), seen {row['copies']}x"
+            axis.set_title(f"{head}\n{pair_words(row, 40)}", fontsize=7.5, loc="left")
+        figure.suptitle(f"{title}  (left: training, right: generated)", fontsize=9.5)
+        figure.tight_layout()
+        return figure
+
+
+def motion_panel(rows: Sequence[dict], k: int) -> plt.Figure:
+    """Figure of the best motion matches: frame pairs and their flow as colours.
+
+    Args:
+        rows: dictionaries with training, generated (lists of (frame, next frame, flow picture)), score, threshold, caption,
+            label, metric (name of the metric), and file if the clip was generated elsewhere.
+        k: number of frame pairs of a window.
+    """
+    title = f"Motion matches: the {k} frame pairs of the best window, and their flow"
+    with plt.rc_context({**STYLE, "axes.grid": False}):
+        if not rows:
+            return empty_figure(title, "no window of any clip may carry a motion verdict")
+        figure, axes = plt.subplots(len(rows), 1, figsize=(8.2, (2.5 + file_line(rows)) * len(rows)), squeeze=False)
+        for axis, row in zip(axes[:, 0], rows):
+            axis.axis("off")
+            upper, lower = (_pair_row(row[side]) for side in ("training", "generated"))
+            gap = np.full((3, upper.shape[1], 3), 255, np.uint8)
+            axis.imshow(np.concatenate([upper, gap, lower]), interpolation="nearest")
+            axis.text(-4, len(upper) / 2, "training", rotation=90, ha="right", va="center", fontsize=7)
+            axis.text(-4, len(upper) * 1.5, "generated", rotation=90, ha="right", va="center", fontsize=7)
+            verdict = "motion-memorised" if row["score"] >= row["threshold"] else "below threshold"
+            head = f"{row['label']}, {row['metric']} {row['score']:.3f} ({verdict})"
+            axis.set_title(f"{head}\n{pair_words(row, 90)}", fontsize=7.5, loc="left")
+        figure.suptitle(title + "  (hue: direction, saturation: speed)", fontsize=9.5)
+        figure.tight_layout()
+        return figure
+
+
+def _pair_row(pairs: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> np.ndarray:
+    tiles = []
+    for first, second, colours in pairs:
+        gap = np.full((len(first), 4, 3), 255, np.uint8)
+        tiles += [first, second, colours, gap]
+    return np.concatenate(tiles[:-1], axis=1)
+
+
+def score_distributions(table: pd.DataFrame, thresholds: dict[str, Sequence[float]]) -> plt.Figure:
+    """Distributions of the content and motion scores, one curve for each group of clips.
+
+    Args:
+        table: metric ('GSSCD', 'VSSCD' or 'OFS-k'), group, value.
+        thresholds: metric -> thresholds in force, which are drawn as lines.
+    """
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(1, len(thresholds), figsize=(5.2 * len(thresholds), 3.4), squeeze=False)
+        for axis, (metric, drawn) in zip(axes[0], thresholds.items()):
+            chosen = table[(table["metric"] == metric) & table["value"].notna()]
+            order = list(dict.fromkeys(chosen["group"]))
+            if order:
+                sns.boxplot(
+                    chosen, x="value", y="group", order=order, hue="group", hue_order=order, ax=axis, width=0.55,
+                    palette=PALETTE[: len(order)], fliersize=0, legend=False, linewidth=0.8,
+                )  # fmt: skip
+                jitter = np.random.default_rng(0).uniform(-0.18, 0.18, len(chosen))
+                places = chosen["group"].map(order.index).to_numpy() + jitter
+                axis.plot(chosen["value"], places, ".", color="black", alpha=0.25, markersize=2.5, rasterized=True)
+                counts = chosen["group"].value_counts()
+                axis.set_yticks(range(len(order)), [f"{name}\n(n = {counts[name]})" for name in order])
+            for threshold in drawn:
+                axis.axvline(threshold, color="black", linestyle="--", linewidth=1)
+            axis.set(xlabel=f"{metric} (dashed: threshold {', '.join(f'{value:.3g}' for value in drawn)})", ylabel="")
+        figure.tight_layout()
+        return figure
+
+
+def copies_figure(table: pd.DataFrame) -> plt.Figure:
+    """Share of prompts that replay their own training clip, and the mean score, against planted copies.
+
+    Args:
+        table: table of the rows that copies_rows returns.
+    """
+    with plt.rc_context(STYLE):
+        if not len(table):
+            return empty_figure("Memorization against planted copies", "no model was prompted with captions of the corpus")
+        figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.2))
+        counts = sorted(set(table["copies"]))
+        for place, ((model, data), group) in enumerate(table.groupby(["model", "data"], sort=True)):
+            group = group.sort_values("copies")
+            positions = [counts.index(copies) for copies in group["copies"]]
+            error = [group["content_share"] - group["low"], group["high"] - group["content_share"]]
+            style = {"color": PALETTE[place % 10], "marker": "osv^D"[place % 5], "label": f"{model}, {data}"}
+            axes[0].errorbar(positions, group["content_share"], np.clip(error, 0, None), capsize=3, linewidth=1.4, **style)
+            axes[1].plot(positions, group["mean_own_gsscd"], linewidth=1.4, **style)
+        labels = ["held out" if copies == 0 else str(copies) for copies in counts]
+        for axis, label in zip(axes, ("share of prompts that replay their own clip", "mean GSSCD to own clip")):
+            axis.set(xticks=range(len(counts)), xticklabels=labels, ylim=(-0.03, 1.03), xlabel="copies in training")
+            axis.set_ylabel(textwrap.fill(label, 34))
+        axes[0].legend(loc="upper left")
+        figure.tight_layout()
+        return figure

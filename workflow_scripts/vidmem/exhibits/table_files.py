@@ -1,0 +1,78 @@
+"""Tables as files for readers: CSV, Markdown and LaTeX."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import numpy as np
+import pandas as pd
+
+from ..base.store import save_csv, save_text
+
+
+def on_one_line(text: str, limit: int = 200) -> str:
+    """Put untrusted text on one line and cut it with an ellipsis. Blanks, control and direction marks become one blank."""
+    kept = "".join(" " if unicodedata.category(letter)[0] in "CZ" else letter for letter in text[: 4 * limit])
+    kept = " ".join(kept.split())
+    return kept if len(text) <= 4 * limit and len(kept) <= limit else f"{kept[:limit].rstrip()}…"
+
+
+def short_name(name: str, width: int) -> str:
+    """Put an untrusted file name on one line. A long name keeps more of its end, by which files of one folder differ.
+
+    >>> short_name("a/very/long/folder" + chr(10) + "/clip-0007.mp4", 20)
+    'a/very…clip-0007.mp4'
+    """
+    whole = on_one_line(name, max(1, len(name)))
+    head = (width - 1) // 3
+    return whole if len(whole) <= width else f"{whole[:head]}…{whole[head + 1 - width :]}"
+
+
+def save_exhibit(stem: str, table: pd.DataFrame) -> None:
+    """Save a table as CSV, Markdown and LaTeX files in one folder.
+
+    Args:
+        stem: path without suffix, or with .csv.
+    """
+    stem = str(stem).removesuffix(".csv")
+    save_csv(f"{stem}.csv", table)
+    save_text(f"{stem}.md", to_markdown(table))
+    save_text(f"{stem}.tex", to_latex(table))
+
+
+def _cells(table: pd.DataFrame) -> list[list[str]]:
+    def cell(value: object) -> str:
+        if value is pd.NA:
+            return "n/a"
+        if isinstance(value, (float, np.floating)):
+            return "n/a" if np.isnan(value) else f"{value:.3f}"
+        return str(value)
+
+    return [[cell(value) for value in row] for row in table.itertuples(index=False)]
+
+
+def to_markdown(table: pd.DataFrame) -> str:
+    """Format a table as GitHub Markdown. Pipes, links and markup in cells are escaped."""
+
+    def escape(text: str) -> str:
+        for letter in "\\|[`":
+            text = text.replace(letter, f"\\{letter}")
+        return text.replace("<", "&lt;").replace("\n", " ")
+
+    lines = ["| " + " | ".join(table.columns) + " |", "|" + " --- |" * len(table.columns)]
+    lines += ["| " + " | ".join(escape(cell) for cell in row) + " |" for row in _cells(table)]
+    return "\n".join(lines) + "\n"
+
+
+def to_latex(table: pd.DataFrame) -> str:
+    """Format a table as a LaTeX tabular. Special characters are escaped."""
+    special = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}",
+               "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}  # fmt: skip
+
+    def line(cells: list[str]) -> str:
+        return " & ".join("".join(special.get(letter, letter) for letter in cell) for cell in cells) + r" \\"
+
+    kinds = "".join("r" if pd.api.types.is_numeric_dtype(kind) else "l" for kind in table.dtypes)
+    body = [line(row) for row in _cells(table)]
+    head = [rf"\begin{{tabular}}{{{kinds}}}", r"\hline", line(list(table.columns)), r"\hline"]
+    return "\n".join([*head, *body, r"\hline", r"\end{tabular}"]) + "\n"

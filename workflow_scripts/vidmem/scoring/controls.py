@@ -1,0 +1,176 @@
+"""Controls: clips with a known answer, on which every metric is validated.
+
+Edits and content twins keep the content of a clip, and motion twins keep only its motion. Camera moves show natural motion.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import av
+import cv2
+import numpy as np
+
+from ..errors import VidmemError
+from ..features.flow import resize_flow
+
+EDITS = ("crop", "blur", "reencode", "brightness", "mirror")
+CONTENT_TWINS = ("reverse", "shuffle")
+CAMERA_MOVES = ("pan-right", "pan-down", "zoom-in", "rotate")
+WORK_SIDE = 256  # pixels: motion twins and camera moves are warped at this size, as each step would blur 64 pixels
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """Whether content metrics and motion metrics must fire on a control (True) or must not (False). None allows either."""
+
+    content: bool | None
+    motion: bool | None
+
+
+EXPECTED = {
+    "crop": Expectation(True, True),
+    "blur": Expectation(True, True),
+    "reencode": Expectation(True, True),
+    "brightness": Expectation(True, True),
+    "mirror": Expectation(True, None),  # keeps the content, reverses the horizontal flow
+    "reverse": Expectation(True, None),  # periodic motion looks the same backwards
+    "shuffle": Expectation(True, None),  # flow between frames out of order is not defined by the clip
+    "motion-twin": Expectation(False, True),
+    "camera": Expectation(False, False),
+}
+
+
+def edit_clip(frames: np.ndarray, edit: str) -> np.ndarray:
+    """Copy of a clip with an edit that real copies often have.
+
+    Args:
+        frames: uint8 [T, H, W, 3].
+        edit: 'crop' (central 80 %), 'blur' (Gaussian, sigma 1.5 % of the shorter side), 'reencode' (H.264, CRF 32),
+            'brightness' (gamma 0.6) or 'mirror' (left to right).
+
+    Raises:
+        VidmemError: an unknown edit.
+    """
+    height, width = frames.shape[1:3]
+    if edit == "crop":
+        top, left = round(height * 0.1), round(width * 0.1)
+        inner = frames[:, top : height - top, left : width - left]
+        return np.stack([cv2.resize(frame, (width, height), interpolation=cv2.INTER_LINEAR) for frame in inner])
+    if edit == "blur":
+        sigma = 0.015 * min(height, width)
+        return np.stack([cv2.GaussianBlur(frame, (0, 0), sigma) for frame in frames])
+    if edit == "reencode":
+        return reencode(frames, crf=32)
+    if edit == "brightness":
+        table = np.round(255 * (np.arange(256) / 255) ** 0.6).astype(np.uint8)
+        return table[frames]
+    if edit == "mirror":
+        return frames[:, :, ::-1]
+    raise VidmemError(f"edit of {EDITS}", edit, "edit_clip")
+
+
+def reencode(frames: np.ndarray, crf: int) -> np.ndarray:
+    """Frames after H.264 compression. The last row and column are repeated where a side is odd, and cut off again afterwards.
+
+    Args:
+        frames: uint8 [T, H, W, 3].
+        crf: constant rate factor, 0 (lossless) to 51.
+    """
+    import io
+
+    height, width = frames.shape[1:3]
+    even = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as container:
+        # One thread, because x264 cuts slices by the number of threads, and the result must not depend on it. No lookahead,
+        # because on frames this narrow it reads memory that was never written, and its choices differ from call to call.
+        options = {"crf": str(crf), "threads": "1", "x264-params": "sync-lookahead=0:rc-lookahead=0"}
+        stream = container.add_stream("libx264", rate=10, options=options)
+        stream.height, stream.width, stream.pix_fmt = even.shape[1], even.shape[2], "yuv420p"
+        for frame in even:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
+        container.mux(stream.encode())
+    buffer.seek(0)
+    with av.open(buffer) as container:
+        decoded = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    return np.stack(decoded)[:, :height, :width]
+
+
+def content_twin(frames: np.ndarray, twin: str, stream: np.random.Generator) -> np.ndarray:
+    """The frames of a clip in another order, which keeps the content but not the motion.
+
+    Args:
+        frames: uint8 [T, H, W, 3].
+        twin: 'reverse' or 'shuffle'.
+        stream: random stream of the shuffle.
+
+    Raises:
+        VidmemError: an unknown twin.
+    """
+    if twin == "reverse":
+        return frames[::-1]
+    if twin == "shuffle":
+        return frames[stream.permutation(len(frames))]
+    raise VidmemError(f"twin of {CONTENT_TWINS}", twin, "content_twin")
+
+
+def motion_twin(picture: np.ndarray, flows: np.ndarray) -> np.ndarray:
+    """A clip in which another picture moves by the flow of a clip: the motion stays, the content changes.
+
+    Every frame is warped from the picture itself, by the sum of all displacements so far. Blur therefore does not build up.
+
+    Args:
+        picture: uint8 [H, W, 3].
+        flows: float [P, 2, h, w], grid pixels per frame step.
+
+    Returns:
+        uint8 [P + 1, H, W, 3].
+    """
+    height, width = picture.shape[:2]
+    large = cv2.resize(picture, (WORK_SIDE, WORK_SIDE), interpolation=cv2.INTER_CUBIC)
+    rows, columns = np.mgrid[0:WORK_SIDE, 0:WORK_SIDE].astype(np.float32)
+    source_x, source_y = columns.copy(), rows.copy()
+    frames = [picture]
+    for flow in flows:
+        dx, dy = resize_flow(np.asarray(flow, np.float32), (WORK_SIDE, WORK_SIDE))
+        # The place in the frame before from which each pixel of the new frame came: one fixed-point step inverts the flow.
+        back_x = cv2.remap(dx, columns - dx, rows - dy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        back_y = cv2.remap(dy, columns - dx, rows - dy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        source_x, source_y = (
+            cv2.remap(source, columns - back_x, rows - back_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            for source in (source_x, source_y)
+        )
+        warped = cv2.remap(large, source_x, source_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+        frames.append(cv2.resize(warped, (width, height), interpolation=cv2.INTER_AREA))
+    return np.stack(frames)
+
+
+def camera_move(picture: np.ndarray, move: str, frames: int) -> np.ndarray:
+    """A clip of a still picture under a moving camera, which is natural motion.
+
+    Args:
+        picture: uint8 [H, W, 3].
+        move: 'pan-right', 'pan-down', 'zoom-in' or 'rotate'.
+        frames: length of the clip.
+
+    Returns:
+        uint8 [frames, H, W, 3]. A pan crosses 20 % of the side, a zoom enlarges by 25 %, and a rotation turns by 14 degrees.
+
+    Raises:
+        VidmemError: an unknown move.
+    """
+    if move not in CAMERA_MOVES:
+        raise VidmemError(f"move of {CAMERA_MOVES}", move, "camera_move")
+    height, width = picture.shape[:2]
+    large = cv2.resize(picture, (WORK_SIDE, WORK_SIDE), interpolation=cv2.INTER_CUBIC)
+    centre = (WORK_SIDE / 2, WORK_SIDE / 2)
+    clip = []
+    for share in np.linspace(0, 1, frames):
+        scale = 1.3 * (1 + 0.25 * share) if move == "zoom-in" else 1.3
+        matrix = cv2.getRotationMatrix2D(centre, 14 * share if move == "rotate" else 0, scale)
+        shift = (share - 0.5) * 0.2 * WORK_SIDE
+        matrix[:, 2] -= [shift if move == "pan-right" else 0, shift if move == "pan-down" else 0]
+        view = cv2.warpAffine(large, matrix, (WORK_SIDE, WORK_SIDE), borderMode=cv2.BORDER_REFLECT_101)
+        clip.append(cv2.resize(view, (width, height), interpolation=cv2.INTER_AREA))
+    return np.stack(clip)
