@@ -29,6 +29,14 @@ def root() -> Path:
 
 
 @pytest.fixture(scope="session")
+def schema(root):
+    from vidmem.config import load_schema
+    from vidmem.planning.registries import registered_names
+
+    return load_schema(root / "rules/schemas/config.schema.yaml", registered_names())
+
+
+@pytest.fixture(scope="session")
 def saved(tmp_path_factory):
     """Folder of a small random checkpoint of a class; to be read, not changed."""
     from checkpoints import save_checkpoint
@@ -63,8 +71,8 @@ def tiny_pipeline(tmp_path_factory):
     """A reference text-to-video pipeline with random weights, saved to a folder."""
     import torch
 
-    from vidmem.models.autoencoder import PatchAutoencoder
-    from vidmem.models.reference import build_pipeline
+    from vidmem.models.families.autoencoder import PatchAutoencoder
+    from vidmem.models.families.reference import build_pipeline
 
     torch.manual_seed(0)
     vae = PatchAutoencoder.untrained(8, 8)
@@ -105,7 +113,7 @@ def copy_project(root: Path, folder: Path, weights: Path) -> Path:
 @pytest.fixture(scope="session")
 def weights(root, tmp_path_factory) -> Path:
     """Fetched once, by the library itself."""
-    from vidmem.fetch import fetch_weights
+    from vidmem.models.weights import fetch_weights
 
     folder = tmp_path_factory.mktemp("weights")
     for name in ("sscd_distilled", "sscd_int8"):
@@ -133,7 +141,22 @@ def run() -> Callable[..., subprocess.CompletedProcess]:
 
 
 @pytest.fixture(scope="session")
+def default_audit(root, run) -> Path:
+    """Folder of the finished default audit. It lies in the project itself: it is what `snakemake --cores all` leaves."""
+    run(root, "--cores", "all")
+    return root / "results/default"
+
+
+@pytest.fixture(scope="session")
 def smoke(project, run) -> tuple[Path, subprocess.CompletedProcess]:
     """A finished smoke audit and what it printed."""
     folder = project()
     return folder, run(folder, "--cores", "2", *SMOKE)
+
+
+@pytest.fixture
+def finished(smoke, tmp_path) -> Path:
+    """A copy of a finished smoke audit, dates kept."""
+    folder = tmp_path / "project"
+    shutil.copytree(smoke[0], folder, symlinks=True)
+    return folder

@@ -42,7 +42,7 @@ SIZES = {"LaViePipeline": (32, 32), "VideoCrafterPipeline": (32, 32), "RaMViDPip
 
 def tiny_parts() -> dict:
     """Autoencoder of half the size, text encoder of one layer, tokenizer."""
-    from vidmem.models.reference import build_text_encoder, build_tokenizer
+    from vidmem.models.families.reference import build_text_encoder, build_tokenizer
 
     kinds = {"down_block_types": ("DownEncoderBlock2D",) * 2, "up_block_types": ("UpDecoderBlock2D",) * 2}
     vae = AutoencoderKL(block_out_channels=(8, 16), layers_per_block=1, norm_num_groups=4, scaling_factor=0.18215, **kinds)
@@ -70,7 +70,7 @@ def save_base(folder: Path, **changes) -> Path:
 
 def save_lavie(folder: Path) -> None:
     """LaViePipeline of random weights, frames of 32 x 32."""
-    from vidmem.models.lavie import LaViePipeline, LaVieUNet, lavie_scheduler
+    from vidmem.models.families.lavie import LaViePipeline, LaVieUNet, lavie_scheduler
 
     torch.manual_seed(0)
     LaViePipeline(unet=LaVieUNet(**LAVIE_NETWORK), scheduler=lavie_scheduler(), **tiny_parts()).save_pretrained(folder)
@@ -78,7 +78,7 @@ def save_lavie(folder: Path) -> None:
 
 def save_videocrafter(folder: Path) -> None:
     """VideoCrafterPipeline of random weights, laid out as version 2, frames of 32 x 32."""
-    from vidmem.models.videocrafter import ScaledDDIMScheduler, VideoCrafterPipeline, VideoCrafterUNet
+    from vidmem.models.families.videocrafter import ScaledDDIMScheduler, VideoCrafterPipeline, VideoCrafterUNet
 
     torch.manual_seed(0)
     second = {"fps_condition": True, "temporal_convolutions": True, "relative_positions": False}
@@ -88,7 +88,7 @@ def save_videocrafter(folder: Path) -> None:
 
 def save_ramvid(folder: Path) -> None:
     """RaMViDPipeline of random weights, frames of 16 x 16."""
-    from vidmem.models.ramvid import RaMViDPipeline, RaMViDUNet, ramvid_scheduler
+    from vidmem.models.families.ramvid import RaMViDPipeline, RaMViDUNet, ramvid_scheduler
 
     torch.manual_seed(0)
     RaMViDPipeline(unet=RaMViDUNet(**RAMVID_NETWORK), scheduler=ramvid_scheduler()).save_pretrained(folder)

@@ -43,3 +43,21 @@ def test_killed_at_twenty_moments_in_every_stage(smoke, project, run):
     assert list((folder / "results/smoke").rglob(".*.tmp")) == []
     assert list((folder / "results/smoke").rglob("parts")) == []
     assert "Nothing to be done" in run(folder, "-n", "--cores", "2", *SMOKE).text
+
+
+def test_a_list_of_shards_does_not_outlive_a_killed_shard(smoke, finished, run):
+    def describing(text: str) -> bool:
+        return "describe_frames" in [rule for job, rule in started(text).items() if f"Finished jobid: {job} " not in text]
+
+    data = smoke[0] / "results/smoke/data"
+    made = [path.relative_to(smoke[0]) for path in sorted(data.rglob("*.descriptors.npy"))]
+    kill_when(finished, describing, 0.3, (*SMOKE, "--forcerun", "describe_frames"))
+    gone = [path for path in made if not (finished / path).exists()]
+    assert gone
+    assert [path for path in gone if (finished / path.parent / "shards-content.json").exists()] == []
+    run(finished, "--unlock", *SMOKE)
+    # What follows reads the lists. With a list that names a file that is gone, it would fail.
+    run(finished, "--cores", "2", "--forcerun", "score_clips", "search_content", *SMOKE)
+    assert [path for path in made if (finished / path).read_bytes() != (smoke[0] / path).read_bytes()] == []
+    first, second = exhibits(smoke[0], "smoke"), exhibits(finished, "smoke")
+    assert [name for name in first if first[name] != second.get(name)] == []

@@ -8,12 +8,9 @@ import yaml
 
 from vidmem.config import check_pinned, check_there, complete_config, load_schema
 from vidmem.errors import VidmemError
+from vidmem.models.families.records import family_pipelines
+from vidmem.planning.registries import registered_names
 from workflow_helpers import ROOT
-
-
-@pytest.fixture(scope="module")
-def schema(root):
-    return load_schema(root / "rules/schemas/config.schema.yaml")
 
 
 @pytest.fixture
@@ -104,7 +101,7 @@ def change(config, path, value):
 )
 def test_mistakes_are_named(config, schema, path, value, messages):
     with pytest.raises(VidmemError) as caught:
-        complete_config(change(config, path, value), schema)
+        complete_config(change(config, path, value), schema, family_pipelines())
     assert all(message in str(caught.value) for message in messages), str(caught.value)
 
 
@@ -143,7 +140,7 @@ SHIPPED = sorted(path.relative_to(ROOT).as_posix() for path in [ROOT / "config.y
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_configurations_hold(root, schema, name):
-    assert complete_config(yaml.safe_load((root / name).read_text()), schema)["run"]
+    assert complete_config(yaml.safe_load((root / name).read_text()), schema, family_pipelines())["run"]
 
 
 HUB = {"path": "ali-vilab/text-to-video-ms-1.7b", "revision": None, "variant": None}
@@ -257,3 +254,45 @@ def test_what_is_not_there_is_told_before_the_first_job(tmp_path, monkeypatch):
     (tmp_path / "lavie.pt").touch()
     check_there("net", local, ())
     check_there("net", official, ())
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("content", {"threshold": "calibratd"}, "calibrated"),
+        ("motion", {"threshold": None}, "motion.threshold"),
+        ("calibration", {"false_positive_rate": 0}, "> 0"),
+        ("calibration", {"false_positive_rat": 0.1}, "did you mean 'false_positive_rate'"),
+        ("calibration", {"top": 0}, ">= 1"),
+        ("labels", {"file": 3}, "labels.file"),
+    ],
+)
+def test_settings_that_are_none(root, key, value, message):
+    config = yaml.safe_load((root / "config.yaml").read_text())
+    with pytest.raises(VidmemError, match=message):
+        complete_config(config | {key: value}, load_schema(root / "rules/schemas/config.schema.yaml", registered_names()))
+
+
+def test_the_settings_have_their_defaults(root):
+    config = yaml.safe_load((root / "config.yaml").read_text())
+    schema = load_schema(root / "rules/schemas/config.schema.yaml", registered_names())
+    completed = complete_config(config, schema)
+    assert (completed["content"]["threshold"], completed["motion"]["threshold"]) == (0.5, 0.5)
+    assert completed["calibration"]["false_positive_rate"] == 0.01
+    assert completed["labels"] == {"file": None}
+    assert complete_config(config | {"content": {"threshold": "calibrated"}}, schema)["content"]["threshold"] == "calibrated"
+
+
+def test_training_needs_frames_that_are_kept(root):
+    import yaml
+
+    from vidmem.config import complete_config, load_schema
+    from vidmem.planning.registries import registered_names
+
+    schema = load_schema(root / "rules/schemas/config.schema.yaml", registered_names())
+    config = yaml.safe_load((root / "tests/config/smoke.yaml").read_text())
+    config["corpora"]["tiny"]["keep_frames"] = False
+    with pytest.raises(VidmemError, match="train.corpus"):
+        complete_config(config, schema)
+    del config["train"]
+    assert complete_config(config, schema)["corpora"]["tiny"]["keep_frames"] is False

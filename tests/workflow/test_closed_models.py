@@ -3,10 +3,13 @@
 import io
 import json
 import re
+import shlex
 import subprocess
 import sys
 import tarfile
+import zipfile
 
+import av
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,11 +22,13 @@ from workflow_helpers import ROOT, SMOKE
 
 def make_clips(folder, corpus) -> None:
     """A folder with samples of two prompts, and a list of the same clips and two more; one clip is a training clip."""
-    from vidmem.clips import save_mp4
-    from vidmem.corpus import list_corpus, read_clips
+    from vidmem.corpus.listing import list_corpus
+    from vidmem.corpus.reading import read_clips
+    from vidmem.exhibits.playable_clips import save_mp4
 
     source = {**corpus["sources"][0], "split": "member", "fit": "crop"}
-    _, copied = next(pair for pair in read_clips(corpus, "tiny", list_corpus([source])) if pair[0]["status"] == "ok")
+    read = read_clips(corpus | {"max_damaged": 0.25}, "tiny", list_corpus([source]))
+    copied = next(frames for row, frames in read if row["status"] == "ok")
     noise = np.random.default_rng(0).integers(0, 255, (6, 8, 8, 3), np.uint8).repeat(16, 1).repeat(16, 2)
     (folder / "made").mkdir()
     save_mp4(folder / "made/a copy-0.mp4", copied, 12.5, height=128, loops=1)
@@ -121,6 +126,27 @@ def test_what_failed_stays_in_the_denominator(audit):
     assert sorted(clips["status"]) == ["failed", "missing", "ok", "ok"]
     assert sorted(clips["seed"]) == [-1, -1, 7, 8]
     assert {json.loads(text)["version"] for text in clips["provenance"]} == {"v1"}
+
+
+@pytest.mark.slow
+def test_the_file_of_a_clip_is_told_everywhere(audit):
+    root = audit[0] / "results/smoke"
+    models = json.loads((root / "verdict.json").read_text())["models"]
+    for model, file in (("closed", "a copy-0.mp4"), ("listed", "made/a copy-0.mp4")):
+        best = models[model]["content"]["worst"][0]
+        assert best["generated_file"] == file
+        index = pd.read_csv(root / f"clips/{model}.csv")
+        assert index.loc[0, ["clip", "file"]].to_list() == [f"{model}-1.mp4", file]
+        assert index.loc[0, "generated"] == best["generated"]
+        with av.open(str(root / f"clips/{model}-1.mp4")) as container:
+            assert container.metadata["title"] == file
+        for name in ("fig1_gallery_text", "fig5_gallery_model"):
+            assert f"file: {file}<" in (root / f"figures/{name}.svg").read_text()
+    (printed,) = re.findall(r"^  report   snakemake (.*)$", audit[1], re.M)
+    snakemake(audit[0], *shlex.split(printed)[:-2], "--report", "report.zip")
+    with zipfile.ZipFile(audit[0] / "report.zip") as archive:
+        (page,) = (archive.read(name).decode() for name in archive.namelist() if name.endswith("report.html"))
+    assert "training clip left, generated clip right: made/a copy-0.mp4" in page
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from official_layouts import TINY_LAVIE, TINY_RAMVID, lavie_names, ramvid_names, random_weights, save_official
 from own_checkpoints import LAVIE_NETWORK, RAMVID_NETWORK, SIZES, save_base
-from vidmem.estimate import parse_job_stats
+from vidmem.planning.estimate import parse_job_stats
 
 pytestmark = pytest.mark.slow
 KINDS = {

@@ -5,13 +5,8 @@ import pytest
 
 from workflow_helpers import ROOT
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("default_audit")]
 TABLES = ROOT / "results/default/tables"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def audited(run):
-    run(ROOT, "--cores", "all")
 
 
 def table(name):

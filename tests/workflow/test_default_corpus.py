@@ -1,36 +1,23 @@
 """The ground truth of the default audit is clean: planted groups and held-out scenes are no near-duplicates."""
 
-import numpy as np
-import pandas as pd
 import pytest
-import yaml
 
-from vidmem.content import gsscd
-from vidmem.corpus import list_source, read_item
-from vidmem.descriptors import PRESETS, describe_frames, load_encoder
+from vidmem.features.clip_features import load_features
+from vidmem.features.content import gsscd
 from workflow_helpers import ROOT
 
+pytestmark = pytest.mark.slow
 NEAR = 0.5
 
 
 @pytest.fixture(scope="module")
-def corpus(weights):
-    config = yaml.safe_load((ROOT / "config.yaml").read_text())["corpora"]["default"]
-    encode, preset = load_encoder(PRESETS["sscd-288"], weights / "sscd_int8", 2), PRESETS["sscd-288"]
-    rows = []
-    for source in config["sources"]:
-        for item in list_source({"split": "member", **source}):
-            record = read_item(
-                item,
-                config["frames"],
-                tuple(config["size"]),
-                source["fps"] if "fps" in source else 8,
-                source.get("fit", "crop"),
-            )
-            assert record.status == "ok", (item.clip_id, record.reason)
-            vectors = np.concatenate(list(describe_frames(record.frames, encode, preset)))
-            rows.append((item.clip_id, item.split, item.copies, record.information, vectors))
-    return pd.DataFrame(rows, columns=["clip_id", "split", "copies", "information", "vectors"])
+def corpus(default_audit):
+    """The clips as the default audit read and described them, with their descriptors in the column `vectors`."""
+    folder = default_audit / "data/corpus-default"
+    files = [sorted(folder.glob(f"*.{kind}")) for kind in ("clips.parquet", "descriptors.npy", "descriptors.parquet")]
+    features = load_features(*files)
+    assert set(features.clips["status"]) == {"ok"}
+    return features.clips.assign(vectors=[features.of(clip_id) for clip_id in features.clips["clip_id"]])
 
 
 def test_no_near_duplicates_between_groups(corpus):

@@ -64,7 +64,7 @@ def test_a_run_stops_before_its_first_job_and_names_commands_that_fetch_again(em
     stopped = called(emptied, f"snakemake --cores 1 --configfile hub.yaml -- {WANTED}")
     assert stopped.returncode
     assert not (emptied / "results/smoke/logs/read_corpus").exists()
-    (command,) = re.findall(r"snakemake --cores 1 --configfile hub.yaml --force -- \S+", stopped.stderr + stopped.stdout)
+    (command,) = re.findall(r"snakemake --configfile hub.yaml --cores 1 --force -- \S+", stopped.stderr + stopped.stdout)
     assert command.endswith(RECORDS[1])  # the job in want reads the corpus, not the model
     assert "data/train-0.parquet" in stopped.stderr + stopped.stdout
     page = called(emptied, "snakemake --cores 1 --configfile hub.yaml -- preflight").stdout

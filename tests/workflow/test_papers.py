@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from vidmem.config import OFFICIAL
-from vidmem.estimate import parse_job_stats
-from vidmem.store import hash_file
+from vidmem.base.store import hash_file
+from vidmem.models.families.records import FAMILIES
+from vidmem.planning.estimate import parse_job_stats
 from workflow_helpers import ROOT
 
 SMALL = sorted(path.stem for path in (ROOT / "tests/config").glob("*.yaml") if path.stem != "smoke")
@@ -139,7 +139,7 @@ def test_a_run_that_lacks_lists_and_commits_stops_before_its_first_job(bare, run
     assert result.returncode != 0
     assert "git ls-remote https://huggingface.co/ali-vilab/text-to-video-ms-1.7b HEAD" in result.text
     assert "sha256sum data/models/lavie_base.pt" in result.text
-    assert "-- preflight" in result.text
+    assert "--configfile unpinned.yaml --cores 1 preflight" in result.text
     assert not (bare / "results/paper-video/models").exists()
 
 
@@ -147,7 +147,7 @@ def test_a_run_that_lacks_lists_and_commits_stops_before_its_first_job(bare, run
 def test_every_command_of_the_page_is_one_that_snakemake_takes(bare, run, name):
     path = f"configs/{name}.yaml"
     page = run(bare, "--cores", "1", "--configfile", path, "--", "preflight", check=False).stdout
-    targets = re.findall(rf"-> snakemake --cores 1 --configfile {path} -- (\S+)$", page, re.M)
+    targets = re.findall(rf"-> snakemake --configfile {path} --cores 1 (\S+)$", page, re.M)
     assert len(targets) > 1
     planned = run(bare, "--dry-run", "--quiet", "host", "--cores", "1", "--configfile", path, "--", *targets).text
     for target in targets:
@@ -187,7 +187,7 @@ def stocked(project, tmp_path_factory):
 
 def test_preflight_succeeds_where_everything_is_there(stocked, run):
     result = run(stocked, "--cores", "1", "--configfile", "tests/config/your-model.yaml", "--", "preflight")
-    assert "Nothing is missing: snakemake --cores all --configfile tests/config/your-model.yaml" in result.stdout
+    assert "Nothing is missing: snakemake --configfile tests/config/your-model.yaml --cores all" in result.stdout
     assert "MISSING" not in result.stdout
     assert json.loads((stocked / "results/mine/preflight.json").read_text())["complete"]
 
@@ -230,6 +230,6 @@ def test_the_small_version_runs_to_every_table_and_figure(stocked, name):
         if "checkpoint" in model:
             record = json.loads((root / f"models/{key}.json").read_text())
             converted = json.loads((stocked / record["path"] / "model_index.json").read_text())
-            assert converted["_class_name"] == OFFICIAL[model["checkpoint"]["layout"]]
+            assert converted["_class_name"] == FAMILIES[model["checkpoint"]["layout"]].pipeline
     verdict = json.loads((root / "verdict.json").read_text())
     assert set(verdict["models"]) == set(config["models"])

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 import zipfile
 
@@ -128,7 +129,7 @@ def test_provenance_is_in_the_rows(smoke):
 
 
 def test_verdict_fits_its_schema_and_the_table(smoke):
-    from vidmem.verdict import check_verdict
+    from vidmem.exhibits.verdict import check_verdict
 
     verdict = json.loads((smoke[0] / "results/smoke/verdict.json").read_text())
     check_verdict(verdict, ROOT / "rules/schemas/verdict.schema.yaml")
@@ -160,11 +161,14 @@ def test_a_larger_batch_generates_nothing_again(smoke, run):
     assert "generate_clips" not in text
 
 
-def test_report_is_one_archive(smoke, run):
-    run(smoke[0], "--report", "results/smoke/report.zip", *SMOKE)
+def test_the_report_of_the_closing_message_is_one_archive(smoke, run):
+    (printed,) = re.findall(r"^  report   snakemake (.*)$", smoke[1].text, re.M)
+    run(smoke[0], *shlex.split(printed))
     with zipfile.ZipFile(smoke[0] / "results/smoke/report.zip") as archive:
         names = archive.namelist()
-    assert any(name.endswith(".html") for name in names)
+        (page,) = (archive.read(name).decode() for name in names if name.endswith("report.html"))
+    assert "results/smoke/tables/table2_memorization.csv" in page
+    assert "results/default" not in page
     assert sum(name.endswith(".mp4") for name in names) == 8
 
 
@@ -187,8 +191,8 @@ def test_lint_is_clean(run):
 
 
 def test_index_says_what_it_is(smoke):
-    from vidmem.faiss_index import open_index, shards_and_rows
-    from vidmem.store import load_array
+    from vidmem.base.store import load_array
+    from vidmem.search.faiss_index import open_index, shards_and_rows
 
     root = smoke[0] / "results/smoke"
     for kind, array in (("content", "descriptors"), ("motion", "flows")):
@@ -219,8 +223,9 @@ def test_an_index_that_finds_too_little_stops_the_run(smoke, run, tmp_path):
 
 
 @pytest.mark.slow
-def test_index_and_exact_search_agree(smoke, project, run):
-    folder = project()
+def test_index_and_exact_search_agree(smoke, run, tmp_path):
+    folder = tmp_path / "project"
+    shutil.copytree(smoke[0], folder, symlinks=True)
     run(folder, "--cores", "2", *changed(folder, "search/method", "index"))
     for kind in ("content", "motion"):
         certificate = json.loads((folder / f"results/smoke/index/tiny/{kind}.certificate.json").read_text())
@@ -236,8 +241,8 @@ def test_index_and_exact_search_agree(smoke, project, run):
 @pytest.mark.slow
 def test_another_metric_of_content_is_another_verdict(smoke, run, tmp_path):
     """The verdict follows the metric, searched exactly; nothing is generated again, and GSSCD stays in its columns."""
-    from vidmem.content import vsscd
-    from vidmem.features import load_features
+    from vidmem.features.clip_features import load_features
+    from vidmem.features.content import vsscd
 
     folder = tmp_path / "project"
     shutil.copytree(smoke[0], folder, symlinks=True)
