@@ -44,7 +44,7 @@ class Watch(threading.Thread):
 
 def job_start_seconds() -> float:
     """CPU seconds of starting one cheap job."""
-    code = "import sys; sys.path.insert(0, 'workflow_scripts'); import vidmem.store, vidmem.logs"
+    code = "import sys; sys.path.insert(0, 'workflow_scripts'); import vidmem.base.store, vidmem.base.logs"
     before = psutil.Process().cpu_times()
     for _ in range(3):
         subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

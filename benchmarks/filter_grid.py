@@ -19,11 +19,13 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow_scripts"))
 
-from vidmem.features import load_features, motion_features
-from vidmem.motion import COSINES, NaturalMotionFilter
-from vidmem.motion_search import clip_scores, motion_block
-from vidmem.store import load_table
-from vidmem.validation import expected_answers
+from vidmem.base.store import load_table
+from vidmem.features.clip_features import load_features, motion_features
+from vidmem.features.motion import COSINES
+from vidmem.features.motion_rule import MotionRule
+from vidmem.features.natural_motion import NaturalMotionFilter
+from vidmem.scoring.validation import expected_answers
+from vidmem.search.exact_motion import clip_scores, motion_block
 
 STATIC = (0.0002, 0.0005, 0.001, 0.002)
 AFFINE = (0.5, 0.6, 0.65, 0.7, 0.8, 0.9)
@@ -62,11 +64,11 @@ def main(folder: Path, corpus: str, k: int, threshold: float) -> None:
     for cosine in COSINES:
         products, bare = None, None
         for limits in [(None, None, None), *product(STATIC, AFFINE, ENTROPY)]:
-            rule = NaturalMotionFilter(*limits)
-            block = motion_block(ids, counts, fields, features, k, cosine, rule)
+            rule = MotionRule(k, cosine, "max", NaturalMotionFilter(*limits))
+            block = motion_block(ids, counts, fields, features, rule)
             products = block.fields @ block.fields.T if products is None else products
-            sides = rule.sides if bare is not None else None
-            fires = (clip_scores(products, block, block, k, "max", sides) >= threshold)[first, second]
+            sides = rule.filter.sides if bare is not None else None
+            fires = (clip_scores(products, block, block, rule, sides) >= threshold)[first, second]
             bare = fires if bare is None else bare
             lost = {name: 1 - fires[chosen & bare].mean() for name, chosen in groups.items()}
             lost["unrelated_fire"] = fires[groups["unrelated_fire"]].mean()

@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "workflow_scripts"))
 
-from vidmem.models.adapter import GenerationSpec, PipelineAdapter, Request
+from vidmem.generation.adapter import GenerationSpec, PipelineAdapter, Request
 
 
 def seconds(spec: GenerationSpec, requests: list[Request]) -> float:

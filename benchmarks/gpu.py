@@ -29,10 +29,10 @@ TOLERANCE = 5.0
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "workflow_scripts"))
 
-from vidmem.descriptors import PRESETS, describe_frames, load_encoder, normalise
 from vidmem.errors import VidmemError
-from vidmem.flow import clip_flows, load_estimator
-from vidmem.models.adapter import GenerationSpec, PipelineAdapter, Request
+from vidmem.features.descriptors import PRESETS, describe_frames, load_encoder, normalise
+from vidmem.features.flow import clip_flows, load_estimator
+from vidmem.generation.adapter import GenerationSpec, PipelineAdapter, Request
 
 SIZES = {
     "full": {"widths": (320, 640, 1280, 1280), "text": 1024, "text_layers": 23, "vae": (128, 256, 512, 512), "pixels": 256,
@@ -64,7 +64,7 @@ def save_model(folder: Path, sizes: dict, dtype: torch.dtype) -> None:
     from diffusers import AutoencoderKL, DDIMScheduler, TextToVideoSDPipeline, UNet3DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    from vidmem.models.reference import build_tokenizer
+    from vidmem.models.families.reference import build_tokenizer
 
     tokenizer, width = build_tokenizer(["a cat", "a dog"], 600), sizes["text"]
     text = CLIPTextConfig(hidden_size=width, intermediate_size=4 * width, num_attention_heads=max(1, width // 64),
@@ -142,10 +142,10 @@ def descriptors(sizes: dict, device: str) -> None:
 def flow(sizes: dict, device: str) -> None:
     from safetensors.torch import save_file
 
-    from vidmem.flow import _raft_network
+    from vidmem.features.flow import raft_network
 
     with tempfile.TemporaryDirectory() as folder:
-        network = _raft_network(sizes["raft"].replace("-", "_"))
+        network = raft_network(sizes["raft"].replace("-", "_"))
         save_file(network.state_dict(), f"{folder}/raft")
         estimate = load_estimator(sizes["raft"], f"{folder}/raft", device)
         frames = np.random.default_rng(0).integers(0, 255, (sizes["pairs"] + 1, 256, 256, 3), dtype=np.uint8)
@@ -155,7 +155,7 @@ def flow(sizes: dict, device: str) -> None:
 
 
 def search(sizes: dict, device: str) -> None:
-    from vidmem.search_gpu import search_clips_gpu
+    from vidmem.search.exact_gpu import search_clips_gpu
 
     stream, frames = np.random.default_rng(0), 16
     references = normalise(stream.standard_normal((sizes["references"], 512), dtype=np.float32)).astype(np.float16)

@@ -18,12 +18,12 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "workflow_scripts"))
 
-from vidmem.attention import AttentionReader
-from vidmem.baselines import AttentionQuantities
-from vidmem.detectors import Detector
-from vidmem.guidance import GuidanceRecorder
+from vidmem.detection.detectors import Detector
+from vidmem.detection.guard import Guard
+from vidmem.generation.attention import AttentionReader
+from vidmem.generation.guidance import GuidanceRecorder
+from vidmem.generation.readings import AttentionQuantities
 from vidmem.models.loading import GenerationSpec, load_pipeline
-from vidmem.serving import Guard
 
 CALL = {"num_frames": 8, "height": 32, "width": 32, "num_inference_steps": 20, "guidance_scale": 1.5, "output_type": "np"}
 

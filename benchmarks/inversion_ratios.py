@@ -23,11 +23,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow_scripts")
 
 from diffusers import DDIMPipeline, DDIMScheduler, StableDiffusionPipeline, UNet2DModel
 
-from vidmem.inversion import InversionPlan, Inverter, InvertibleModel, Target
+from vidmem.inversion.adapters import InvertibleModel
+from vidmem.inversion.engine import InversionPlan, Inverter, Target
 from vidmem.inversion.presets import PRESETS
 from vidmem.inversion.schedule import WeightRule
-from vidmem.models.autoencoder import PatchAutoencoder
-from vidmem.models.reference import build_pipeline
+from vidmem.models.families.autoencoder import PatchAutoencoder
+from vidmem.models.families.reference import build_pipeline
 
 
 def pixel_pipeline(widths: tuple[int, ...]) -> DDIMPipeline:

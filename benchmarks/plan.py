@@ -2,8 +2,8 @@
 
     python benchmarks/plan.py [--clips 10700000] [--frames 16] [--queries 10000]
 
-Rates of a processor core are measured (workflow_scripts/vidmem/rates.yaml; the exact search: docs/results/scale/scale.csv).
-Those of a GPU are assumed: the data sheet of an H100 says what it can do at most, and the share that is reached is a guess.
+Rates of a processor core are measured (workflow_scripts/vidmem/planning/rates.yaml; the search: docs/results/scale/scale.csv).
+GPU rates are assumed: the data sheet of an H100 says what it can do at most, and the share that is reached is a guess.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import pandas as pd
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "workflow_scripts"))
 
-from vidmem.descriptors import DIMENSION
-from vidmem.estimate import duration, index_bytes, size_of
-from vidmem.rates import find_rate, load_rates
-from vidmem.scaling import DeviceRates, plan_scan
-from vidmem.workload import Span
+from vidmem.features.descriptors import DIMENSION
+from vidmem.planning.estimate import duration, index_bytes, size_of
+from vidmem.planning.rates import find_rate, load_rates
+from vidmem.planning.scaling import DeviceRates, plan_scan
+from vidmem.planning.workload import Span
 
 PEAK, BANDWIDTH, DISK, SHARE = 989.4e12 / 2, 3.35e12, 7e9, 0.5
 """H100 SXM, data sheet: multiply-adds a second in fp16 (dense; 989.4 TFLOP/s), bytes a second of its memory. Bytes a second of

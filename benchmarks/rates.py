@@ -1,4 +1,4 @@
-"""Rates of a finished run, as entries of workflow_scripts/vidmem/rates.yaml.
+"""Rates of a finished run, as entries of workflow_scripts/vidmem/planning/rates.yaml.
 
     python benchmarks/rates.py results/default [--configfile config.yaml] [--start 9.0]
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "workflow_scripts"))
 
 from vidmem.config import complete_config, load_schema
-from vidmem.rates import finished_jobs, rates_of_jobs
+from vidmem.planning.rates import finished_jobs, rates_of_jobs
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -27,9 +27,15 @@ ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = ROOT / "workflow_scripts/vidmem"
 sys.path.insert(0, str(LIBRARY.parent))
 
-from vidmem import matching
-from vidmem.clip_table import clip_row, clip_table
-from vidmem.faiss_index import (
+from vidmem.base.clip_table import clip_row, clip_table
+from vidmem.base.code_digest import digest_modules
+from vidmem.base.store import hash_file, load_array, save_csv, save_table
+from vidmem.features.clip_features import ClipFeatures
+from vidmem.planning.scaling import fit_exponent
+from vidmem.planning.synthetic import FILE as SPECTRUM
+from vidmem.planning.synthetic import KINDS, SyntheticCorpus, load_spectrum, make_queries, write_shards
+from vidmem.search.exact import TopK, search_exact, stream_blocks
+from vidmem.search.faiss_index import (
     add_vectors,
     merge_indexes,
     open_for_search,
@@ -42,14 +48,8 @@ from vidmem.faiss_index import (
     train_index,
     vector_ids,
 )
-from vidmem.features import ClipFeatures
-from vidmem.references import ReferenceShards
-from vidmem.scaling import fit_exponent
-from vidmem.search import TopK, search_exact, stream_blocks
-from vidmem.sources import digest_modules
-from vidmem.store import hash_file, load_array, save_csv, save_table
-from vidmem.synthetic import FILE as SPECTRUM
-from vidmem.synthetic import KINDS, SyntheticCorpus, load_spectrum, make_queries, write_shards
+from vidmem.search.matches import nearest_clips
+from vidmem.search.references import ReferenceShards
 
 FRAMES, SHARD_ROWS, K, BLOCK = 8, 10_000, 5, 16_384
 TRAINING, CANDIDATES = 100_000, 400
@@ -70,7 +70,7 @@ def audit_searcher(shards: Sequence[Path]) -> Searcher:
     def search(queries: np.ndarray, k: int) -> TopK:
         spans = {f"q{row}": (0, row, row + 1) for row in range(len(queries))}
         asked = ClipFeatures(None, spans, [queries], None, "")
-        found = matching.nearest_clips(asked, list(spans), references, k, BLOCK)
+        found = nearest_clips(asked, list(spans), references, k, BLOCK)
         clips = np.where(found.names == "", "-1", found.names).astype(np.int64)
         return TopK(found.scores[:, :k], clips[:, :k] * FRAMES)
 
@@ -263,7 +263,7 @@ def plot(table, path: Path) -> None:
     """Time and memory against the size of the corpus, both axes logarithmic, with the exponents."""
     import matplotlib.pyplot as plt
 
-    from vidmem.figures import PALETTE, STYLE, save_figure
+    from vidmem.exhibits.figures import PALETTE, STYLE, save_figure
 
     fitted = exponents(table).set_index(["method", "quantity"])["exponent"]
     with plt.rc_context(STYLE):

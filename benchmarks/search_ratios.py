@@ -18,10 +18,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow_scripts"))
 
-from vidmem.descriptors import normalise
-from vidmem.motion import FlowFeatures, NaturalMotionFilter, ofs_k
-from vidmem.motion_search import motion_block, search_motion
-from vidmem.search import search_clips, search_exact, stream_blocks
+from vidmem.features.descriptors import normalise
+from vidmem.features.flow_measures import FlowFeatures
+from vidmem.features.motion import ofs_k
+from vidmem.features.motion_rule import MotionRule
+from vidmem.search.exact import search_clips, search_exact, stream_blocks
+from vidmem.search.exact_motion import motion_block, search_motion
 
 PAIRS, GRID, K = 7, 64, 3
 
@@ -47,7 +49,7 @@ def block(flows: np.ndarray, name: str):
     ones = np.ones(len(flows))
     features = FlowFeatures(ones, ones, ones, ones)
     names = [f"{name}{index}" for index in range(count)]
-    return motion_block(names, [PAIRS] * count, flows, features, K, "field", NaturalMotionFilter())
+    return motion_block(names, [PAIRS] * count, flows, features, MotionRule(K))
 
 
 def motion(queries: int, references: int, repeats: int) -> None:
@@ -55,7 +57,7 @@ def motion(queries: int, references: int, repeats: int) -> None:
     first, second = clips(queries, stream), clips(references, stream)
 
     def whole(sides: list) -> None:
-        search_motion(block(first, "q"), [block(second, "r")], K, "max", sides, 5)
+        search_motion(block(first, "q"), [block(second, "r")], MotionRule(K), sides, 5)
 
     windows = [np.random.default_rng(1).standard_normal((n * (PAIRS - K + 1), K * 2 * GRID * GRID), dtype=np.float32)
                for n in (queries, references)]  # fmt: skip

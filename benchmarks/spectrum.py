@@ -11,8 +11,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow_scripts"))
 
-from vidmem.features import load_features
-from vidmem.synthetic import fit_spectrum, save_spectrum
+from vidmem.features.clip_features import load_features
+from vidmem.planning.synthetic import fit_spectrum, save_spectrum
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -28,10 +28,11 @@ sys.path[:0] = [str(ROOT / "workflow_scripts"), str(ROOT / "benchmarks")]
 
 from scale import Peak, anonymous_memory
 
-from vidmem.clip_table import clip_row, clip_table
+from vidmem.base.clip_table import clip_row, clip_table
+from vidmem.base.shards import save_shards
+from vidmem.base.store import save_array, save_csv, save_table, shard_of
 from vidmem.config import complete_config, load_schema
-from vidmem.shards import save_shards
-from vidmem.store import save_array, save_csv, save_table, shard_of
+from vidmem.features.motion_rule import MotionRule
 
 FRAMES, DIMENSION, GRID, SHARD_CLIPS = 8, 512, 8, 1250
 HELD, FEW = 200, 100
@@ -91,18 +92,20 @@ def calibrate(inputs: Inputs, config: dict, scratch: Path) -> None:
     from calibrate import calibrate
 
     out = {"scores": scratch / "scores.parquet", "thresholds": scratch / "thresholds.json"}
-    calibrate(inputs, *(config[key] for key in ("calibration", "search", "motion", "seed")), **out)
+    rule = MotionRule.of(config["motion"])
+    calibrate(inputs, config["calibration"], config["search"]["block"], rule, config["seed"], **out)
 
 
 def validate_metrics(inputs: Inputs, config: dict, scratch: Path) -> None:
-    from validate_metrics import validate
+    from validate_metrics import validate_metrics
 
-    validate(inputs, config["motion"], config["controls"]["moving"], config["seed"], scratch / "values.parquet")
+    motion = config["motion"]["metric"], MotionRule.of(config["motion"])
+    validate_metrics(inputs, *motion, config["controls"]["moving"], config["seed"], scratch / "values.parquet")
 
 
 def score_clips(inputs: Inputs, config: dict, scratch: Path) -> None:
     from score_clips import score_clips
-    from vidmem.matching import COLUMNS
+    from vidmem.search.matches import COLUMNS
 
     save_table(scratch / "matches", pd.DataFrame(columns=COLUMNS))
     inputs.content = inputs.motion = [scratch / "matches"]
@@ -111,8 +114,9 @@ def score_clips(inputs: Inputs, config: dict, scratch: Path) -> None:
 
 def plan_controls(inputs: Inputs, config: dict, scratch: Path) -> None:
     """Of make_controls, without the drawing."""
-    from vidmem.control_plan import plan_controls
-    from vidmem.features import listed_clips, listed_features, mean_magnitudes, usable
+    from vidmem.base.clip_table import usable
+    from vidmem.features.clip_features import listed_clips, listed_features, mean_magnitudes
+    from vidmem.scoring.control_plan import plan_controls
 
     clips = listed_clips(inputs.corpus_motion, ["clip_id", "status", "count", "fps", "information"])
     plan = plan_controls(usable(clips), mean_magnitudes(inputs.corpus_motion), config["controls"], 0.0, config["seed"])
