@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from workflow_helpers import SMOKE
+from workflow_helpers import SMOKE, SNAKEMAKE
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "workflow_scripts"))
@@ -130,7 +130,7 @@ def project(root, weights, tmp_path_factory) -> Callable[[], Path]:
 @pytest.fixture(scope="session")
 def run() -> Callable[..., subprocess.CompletedProcess]:
     def call(folder: Path, *arguments: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess:
-        command = [sys.executable, "-m", "snakemake", *arguments]
+        command = [*SNAKEMAKE, *arguments]
         variables = {name: value for name, value in os.environ.items() if name != "SLURM_CONF"} | environment
         result = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True)
         result.text = result.stdout + result.stderr

@@ -16,6 +16,7 @@ import pandas as pd
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
+SNAKEMAKE = (sys.executable, str(ROOT / "tests/forked_snakemake.py"))
 SMOKE = ("--configfile", "tests/config/smoke.yaml")
 STAGES = {
     rule: path.stem for path in (ROOT / "rules").glob("*.smk") for rule in re.findall(r"^rule (\w+):", path.read_text(), re.M)
@@ -55,7 +56,7 @@ def running(text: str) -> set[str]:
 def kill_when(folder: Path, ready, delay: float, arguments=SMOKE) -> str:
     """Run an audit, kill it some time after what it printed says so, and return what it printed."""
     with open(folder / "printed.txt", "w+") as printed:
-        command = [sys.executable, "-m", "snakemake", "--quiet", "host", "--cores", "2", *arguments]
+        command = [*SNAKEMAKE, "--quiet", "host", "--cores", "2", *arguments]
         process = subprocess.Popen(command, cwd=folder, stdout=printed, stderr=printed, start_new_session=True)
         while process.poll() is None and not ready((folder / "printed.txt").read_text()):
             time.sleep(0.05)

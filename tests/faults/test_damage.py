@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 
 from vidmem.base.checksums import recipe_of
 from vidmem.base.store import load_array, save_array, write_as
-from workflow_helpers import SMOKE, changed, kill_when, running
+from workflow_helpers import SMOKE, SNAKEMAKE, changed, kill_when, running
 
 pytestmark = pytest.mark.slow
 
@@ -165,7 +164,7 @@ def test_without_its_records_a_folder_goes_on(smoke, finished, run):
 
 def test_two_runs_in_one_folder(smoke, project, run):
     folder = project()
-    command = [sys.executable, "-m", "snakemake", "--cores", "1", *CORPUS, *SMOKE]
+    command = [*SNAKEMAKE, "--cores", "1", *CORPUS, *SMOKE]
     first = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while not list((folder / ".snakemake/locks").glob("*")):
         assert first.poll() is None

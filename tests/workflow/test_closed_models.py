@@ -5,7 +5,6 @@ import json
 import re
 import shlex
 import subprocess
-import sys
 import tarfile
 import zipfile
 
@@ -17,7 +16,7 @@ import yaml
 from PIL import Image
 
 from footage import picture
-from workflow_helpers import ROOT, SMOKE
+from workflow_helpers import SMOKE, SNAKEMAKE
 
 
 def make_clips(folder, corpus) -> None:
@@ -81,7 +80,7 @@ def audit(project):
 
 
 def snakemake(folder, *arguments: str) -> str:
-    command = [sys.executable, str(ROOT / "tests/forked_snakemake.py"), *arguments, *SMOKE]
+    command = [*SNAKEMAKE, *arguments, *SMOKE]
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert result.returncode == 0, (result.stdout + result.stderr)[-6000:]
     return result.stdout + result.stderr

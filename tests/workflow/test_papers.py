@@ -3,7 +3,6 @@
 import json
 import re
 import subprocess
-import sys
 
 import pandas as pd
 import pytest
@@ -12,7 +11,7 @@ import yaml
 from vidmem.base.store import hash_file
 from vidmem.models.families.records import FAMILIES
 from vidmem.planning.estimate import parse_job_stats
-from workflow_helpers import ROOT
+from workflow_helpers import ROOT, SNAKEMAKE
 
 SMALL = sorted(path.stem for path in (ROOT / "tests/config").glob("*.yaml") if path.stem != "smoke")
 CONFIGS = sorted(path.stem for path in (ROOT / "configs").glob("*.yaml"))
@@ -205,7 +204,7 @@ def runnable(folder, name: str) -> str:
 @pytest.mark.parametrize("name", SMALL)
 def test_the_small_version_runs_to_every_table_and_figure(stocked, name):
     path = runnable(stocked, name)
-    command = [sys.executable, str(ROOT / "tests/forked_snakemake.py"), "--cores", "2", "--configfile", path]
+    command = [*SNAKEMAKE, "--cores", "2", "--configfile", path]
     result = subprocess.run(command, cwd=stocked, capture_output=True, text=True)
     assert result.returncode == 0, (result.stdout + result.stderr)[-6000:]
     config = yaml.safe_load((stocked / path).read_text())

@@ -6,14 +6,13 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 
 import pandas as pd
 import psutil
 import pytest
 
-from workflow_helpers import ROOT, SMOKE, at_once, changed, exhibits, gpu_jobs
+from workflow_helpers import ROOT, SMOKE, SNAKEMAKE, at_once, changed, exhibits, gpu_jobs
 
 pytestmark = pytest.mark.slow
 
@@ -48,7 +47,7 @@ def test_a_killed_job_leaves_its_device_to_the_next(smoke, tmp_path):
     before = (folder / target).read_bytes()
     (folder / target).unlink()
     process = subprocess.Popen(
-        [sys.executable, "-m", "snakemake", "--cores", "2", "--resources", "gpu=1", "--retries", "1", target, *SMOKE],
+        [*SNAKEMAKE, "--cores", "2", "--resources", "gpu=1", "--retries", "1", target, *SMOKE],
         cwd=folder, env=os.environ | {"VIDMEM_PRETEND_GPUS": "1", "VIDMEM_LOCKS": str(tmp_path / "locks")},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip

@@ -6,14 +6,13 @@ samples of a pipeline do not depend on their shard has a test of its own.
 
 import re
 import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
-from workflow_helpers import ROOT, SMOKE, exhibits
+from workflow_helpers import SMOKE, SNAKEMAKE, exhibits
 
 pytestmark = pytest.mark.slow
 KEPT, STREAMED = True, False
@@ -54,7 +53,7 @@ def configure(folder, shards: int, keep_frames: bool, search: dict) -> None:
 
 
 def snakemake(folder, *arguments: str) -> str:
-    command = [sys.executable, str(ROOT / "tests/forked_snakemake.py"), *arguments, *SMOKE]
+    command = [*SNAKEMAKE, *arguments, *SMOKE]
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert result.returncode == 0, (result.stdout + result.stderr)[-6000:]
     return result.stdout + result.stderr
