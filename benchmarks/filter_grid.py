@@ -68,7 +68,7 @@ def main(folder: Path, corpus: str, k: int, threshold: float) -> None:
             block = motion_block(ids, counts, fields, features, rule)
             products = block.fields @ block.fields.T if products is None else products
             sides = rule.filter.sides if bare is not None else None
-            fires = (clip_scores(products, block, block, rule, sides) >= threshold)[first, second]
+            fires = (clip_scores(block, block, rule, [sides], products)[0] >= threshold)[first, second]
             bare = fires if bare is None else bare
             lost = {name: 1 - fires[chosen & bare].mean() for name, chosen in groups.items()}
             lost["unrelated_fire"] = fires[groups["unrelated_fire"]].mean()

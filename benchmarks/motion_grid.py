@@ -40,8 +40,7 @@ def scores_on(sets: list, names: list[list[str]], references, theirs: list[str],
     block, rows = block_of(references, theirs, rule, grid), []
     for features, own in zip(sets, names):
         queries = block_of(features, own, rule, grid)
-        cosines = queries.fields @ block.fields.T
-        rows.append(clip_scores(cosines, queries, block, rule, rule.filter.sides))
+        rows += clip_scores(queries, block, rule, [rule.filter.sides])
     return np.concatenate(rows)
 
 

@@ -170,7 +170,7 @@ def motion_values(pairs: pd.DataFrame, flows: Sequence[ClipFeatures], rule: Moti
         cosines = block.fields @ block.fields.T
         for pairing in PAIRINGS:
             sides = None if parts == "none" else rule.filter.sides
-            scores = clip_scores(cosines, block, block, replace(varied, pairing=pairing), sides)
+            (scores,) = clip_scores(block, block, replace(varied, pairing=pairing), [sides], cosines)
             if parts == "none":
                 defined = {**defined, pairing: np.isfinite(scores)[first, second]}
             values = np.where(np.isfinite(scores), scores, -1.0)[first, second]
