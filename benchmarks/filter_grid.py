@@ -27,7 +27,7 @@ from vidmem.features.natural_motion import NaturalMotionFilter
 from vidmem.scoring.validation import expected_answers
 from vidmem.search.exact_motion import clip_scores, motion_block
 
-STATIC = (0.0002, 0.0005, 0.001, 0.002)
+STATIC = (0.005, 0.01, 0.02)
 AFFINE = (0.5, 0.6, 0.65, 0.7, 0.8, 0.9)
 ENTROPY = (None, 0.1, 0.5, 1.0)
 

@@ -47,7 +47,7 @@ def block(flows: np.ndarray, name: str):
     """Flows of clips of PAIRS frame pairs, none natural."""
     count = len(flows) // PAIRS
     ones = np.ones(len(flows))
-    features = FlowFeatures(ones, ones, ones, ones)
+    features = FlowFeatures(ones, ones, ones, ones, ones)
     names = [f"{name}{index}" for index in range(count)]
     return motion_block(names, [PAIRS] * count, flows, features, MotionRule(K))
 

@@ -53,7 +53,7 @@ def write_set(folder: Path, clips: list[dict], extra: tuple[str, ...] = ()) -> N
         save_array(paths["flows"], stream.normal(size=((FRAMES - 1) * len(own), 2, GRID, GRID)).astype(np.float16))
         frames, pairs = (pd.DataFrame({"clip_id": np.repeat(names, n), "computed_by": "made up"}) for n in (FRAMES, FRAMES - 1))
         save_table(paths["rows"], frames.assign(frame=np.tile(np.arange(FRAMES), len(own))))
-        measures = dict.fromkeys(("magnitude", "energy", "residual", "entropy"), 1.0)
+        measures = dict.fromkeys(("magnitude", "area", "energy", "residual", "entropy"), 1.0)
         save_table(paths["pairs"], pairs.assign(pair=np.tile(np.arange(FRAMES - 1), len(own)), **measures))
         for name, path in paths.items():
             files[name].append(str(path))

@@ -36,10 +36,10 @@ def feature_files(folder, name, clips, shards=1):
         named = [(clip["clip_id"], frame, "preset 1") for clip in own for frame in range(len(clip["vectors"]))]
         save_table(files["rows"], pd.DataFrame(named, columns=["clip_id", "frame", "computed_by"]))
         measured = [
-            (clip["clip_id"], pair, float(np.abs(flow).mean()), 1.0, 1.0, 2.0, "estimator")
+            (clip["clip_id"], pair, *[float(np.abs(flow).mean())] * 2, 1.0, 1.0, 2.0, "estimator")
             for clip in own for pair, flow in enumerate(clip["flows"])
         ]  # fmt: skip
-        columns = ["clip_id", "pair", "magnitude", "energy", "residual", "entropy", "computed_by"]
+        columns = ["clip_id", "pair", "magnitude", "area", "energy", "residual", "entropy", "computed_by"]
         save_table(files["pairs"], pd.DataFrame(measured, columns=columns))
         for part in paths:
             paths[part].append(files[part])

@@ -25,8 +25,10 @@ def save_corpus(folder, clips, shards, kind="descriptors"):
         save_table(paths[0], clip_table(rows))
         empty = np.zeros((0, *next(iter(clips.values())).shape[1:]), np.float16)
         save_array(paths[1], np.concatenate([empty, *own.values()]).astype(np.float16))
-        named = [(name, place, "preset 1", 1.0, 1.0, 1.0, 2.0) for name, values in own.items() for place in range(len(values))]
-        columns = ["clip_id", "frame", "computed_by", "magnitude", "energy", "residual", "entropy"]
+        named = [
+            (name, place, "preset 1", 1.0, 1.0, 1.0, 1.0, 2.0) for name, values in own.items() for place in range(len(values))
+        ]
+        columns = ["clip_id", "frame", "computed_by", "magnitude", "area", "energy", "residual", "entropy"]
         save_table(paths[2], pd.DataFrame(named, columns=columns).astype({"clip_id": str, "computed_by": str}))
         files.append(paths)
     return list(zip(*files))

@@ -27,7 +27,7 @@ RECIPES: dict[str, int | str] = {
     "probe_guidance": 3,
     "mitigate_clips": 3,
     "read_corpus": 2,
-    "read_features": 2,
+    "read_features": 3,
     "list_shards": "709328a5fda3",
     "list_prompts": 2,
     "list_negatives": 2,

@@ -142,14 +142,59 @@ def test_magnitude_is_a_share_of_the_frames_own_diagonal():
         assert flow_features(flows, size=(256, 456)).magnitude[0] == pytest.approx(4 / np.hypot(256, 456))
 
 
+def walker(pairs, side, step):
+    """Flows of a square of 3 x 3 of 16 x 16 cells that goes right by `step` cells in every frame pair."""
+    flows = np.zeros((pairs, 2, 16, 16))
+    for pair in range(pairs):
+        flows[pair, 0, side : side + 3, 1 + pair * step : 4 + pair * step] = step
+    return flows
+
+
+def test_a_small_object_that_walks_moves_its_area():
+    assert flow_features(walker(4, 5, 1)).area.tolist() == pytest.approx([6 / 256, 9 / 256, 9 / 256, 6 / 256])
+
+
+def test_area_asks_for_length_and_direction_and_a_neighbour(stream):
+    steady = np.ones((5, 2, 8, 8))
+    assert flow_features(steady).area.tolist() == [1] * 5
+    blinks = np.array([1, -1, 1, -1, 1])[:, None, None, None]
+    assert flow_features(steady * blinks).area.tolist() == [0] * 5
+    assert flow_features(steady * np.array([1, 1, -1, 1, 1])[:, None, None, None]).area.tolist() == [1, 1, 0, 1, 1]
+    shortest = 0.002 * np.hypot(8, 8) / np.sqrt(2)
+    assert flow_features(steady * shortest * 1.01).area.tolist() == [1] * 5
+    assert flow_features(steady * shortest * 0.99).area.tolist() == [0] * 5
+    assert flow_features(steady[:1]).area.tolist() == [1]  # a clip of two frames
+    noise = stream.normal(size=(200, 2, 8, 8))
+    chance = np.arccos(0.9) / np.pi  # of one neighbour, whose direction is independent; a pair inside has two
+    assert flow_features(noise).area[1:-1].mean() == pytest.approx(1 - (1 - chance) ** 2, abs=0.01)
+
+
+def test_area_is_that_of_the_slow_loop(stream):
+    flows, size = stream.normal(size=(6, 2, 4, 4)).cumsum(0), (30, 40)
+    scale = np.array([size[1] / 4, size[0] / 4]) / np.hypot(*size)
+    expected = []
+    for pair in range(6):
+        count = 0
+        for row, column in product(range(4), range(4)):
+            mine = flows[pair, :, row, column] * scale
+            for other in {pair - 1, pair + 1} & set(range(6)):
+                theirs = flows[other, :, row, column] * scale
+                lengths = np.linalg.norm(mine), np.linalg.norm(theirs)
+                if min(lengths) >= 0.002 and mine @ theirs >= 0.9 * lengths[0] * lengths[1]:
+                    count += 1
+                    break
+        expected.append(count / 16)
+    assert flow_features(flows, size=size).area == pytest.approx(expected)
+
+
 def test_entropy_of_eight_directions_is_three_bits():
     angles = np.arange(64).reshape(8, 8) % 8 * np.pi / 4
     features = flow_features(np.stack([np.cos(angles), np.sin(angles)])[None])
     assert features.entropy[0] == pytest.approx(3.0)
 
 
-def features_of(magnitude, energy, residual, entropy):
-    return FlowFeatures(*[np.array(values, float) for values in (magnitude, energy, residual, entropy)])
+def features_of(area, energy, residual, entropy):
+    return FlowFeatures(*[np.array(values, float) for values in (area, area, energy, residual, entropy)])
 
 
 def test_filter_parts_switch_and_name_themselves():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -211,7 +211,7 @@ def clip_blocks(features: ClipFeatures, clip_ids: Sequence[str], rows: int) -> I
 
 def motion_features(rows: pd.DataFrame) -> FlowFeatures:
     """The measures that the natural motion filter looks at, from rows of a flow table."""
-    return FlowFeatures(*[rows[name].to_numpy(np.float64) for name in ("magnitude", "energy", "residual", "entropy")])
+    return FlowFeatures(**{field.name: rows[field.name].to_numpy(np.float64) for field in fields(FlowFeatures)})
 
 
 def same_provenance(found: Iterable[str], where: str) -> str:

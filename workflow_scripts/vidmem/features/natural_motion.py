@@ -20,7 +20,7 @@ class NaturalMotionFilter:
     """The criteria by which a k-window is natural, so that it cannot support a motion verdict. None switches a criterion off.
 
     Attributes:
-        static: a window is natural if its mean magnitude is below this share of the diagonal per frame step.
+        static: a window is natural if less than this share of the frame moves in its frame pairs, on average, 0..1.
         affine: a window is natural if an affine field (pan, zoom, rotation) explains more than this share of its energy, 0..1.
         entropy: a window is natural if its mean direction entropy is below this number of bits.
         sides: a pair of windows is excluded if 'either' window is natural, or only if 'both' are. 'query' and 'reference' look
@@ -50,14 +50,14 @@ def natural_windows(features: FlowFeatures, k: int, rule: NaturalMotionFilter) -
     Returns:
         str [P - k + 1]: 'static', 'affine' or 'entropy', the first that applies; '' if the window is not natural.
     """
-    windows = max(0, len(features.magnitude) - k + 1)
+    windows = max(0, len(features.area) - k + 1)
     reasons = np.full(windows, "", dtype="U8")
-    magnitude, energy, residual, entropy = (
-        _window_means(values, k) for values in (features.magnitude, features.energy, features.residual, features.entropy)
+    area, energy, residual, entropy = (
+        _window_means(values, k) for values in (features.area, features.energy, features.residual, features.entropy)
     )
     explained = np.where(energy > 0, 1 - residual / np.maximum(energy, 1e-12), 0.0)
     for name, limit, natural in (
-        ("static", rule.static, None if rule.static is None else magnitude < rule.static),
+        ("static", rule.static, None if rule.static is None else area < rule.static),
         ("affine", rule.affine, None if rule.affine is None else explained > rule.affine),
         ("entropy", rule.entropy, None if rule.entropy is None else entropy < rule.entropy),
     ):

@@ -82,7 +82,7 @@ class FlowFiles:
         device: 'cpu' or 'cuda'.
     """
 
-    MEASURED = ("magnitude", "energy", "residual", "entropy")
+    MEASURED = ("magnitude", "area", "energy", "residual", "entropy")
 
     def __init__(self, array: Path, rows: Path, weights: Path | None, flow: dict, device: str = "cpu"):
         self._array, self._rows, self._side, self._grid = array, rows, flow["side"], flow["grid"]
