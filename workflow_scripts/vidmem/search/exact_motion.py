@@ -113,8 +113,7 @@ def clip_scores(
 ) -> list[np.ndarray]:
     """OFS-k of all pairs of clips, for one or more filters.
 
-    The products are made for a few query clips at a time, so that they stay in the cache of the processor until their maxima
-    are taken.
+    The products are made for a few query clips at a time. They stay in the cache of the processor until their maxima are taken.
 
     Args:
         rule: its k and pairing are used.
