@@ -15,6 +15,7 @@ rule calibrate:
         corpus_motion="results/{run}/data/corpus-{corpus}/shards-motion.json",
         controls_content="results/{run}/data/controls-{corpus}/shards-content.json",
         controls_motion="results/{run}/data/controls-{corpus}/shards-motion.json",
+        background="results/{run}/background/{corpus}.parquet",
     output:
         scores="results/{run}/scores/calibration-{corpus}.parquet",
         thresholds="results/{run}/scores/thresholds-{corpus}.json",
@@ -118,6 +119,7 @@ rule validate_labels:
     input:
         content=audit.lists("content", audit.labelled if audit.label_files else []),
         motion=audit.lists("motion", audit.labelled if audit.label_files else []),
+        background=collect("results/{{run}}/background/{corpus}.parquet", corpus=audit.audited if audit.label_files else []),
         labels=ancient(here(audit.label_files)),
         thresholds="results/{run}/thresholds.json",
     output:

@@ -34,6 +34,7 @@ rule validate_metrics:
         corpus_motion="results/{run}/data/corpus-{corpus}/shards-motion.json",
         controls_content="results/{run}/data/controls-{corpus}/shards-content.json",
         controls_motion="results/{run}/data/controls-{corpus}/shards-motion.json",
+        background="results/{run}/background/{corpus}.parquet",
     output:
         "results/{run}/scores/validation-{corpus}.parquet",
     log:
@@ -48,7 +49,6 @@ rule validate_metrics:
     params:
         seed=config["seed"],
         moving=config["controls"]["moving"],
-        metric=config["motion"]["metric"],
         motion=audit.motion_search,
         code=digest_of("validate_metrics"),
     script:

@@ -1,7 +1,8 @@
 """Features of every set of clips: SSCD descriptors of the frames, optical flow of the frame pairs.
 
 Takes: frames and clip tables of a set, or the footage of a corpus whose frames are not stored; weights of the networks.
-Makes: descriptors and flows by shard, each with a table of its rows; clip tables of corpora whose frames are not stored.
+Makes: descriptors and flows by shard, each with a table of its rows; clip tables of corpora whose frames are not stored;
+the background of each corpus, the motion that its clips have in common.
 """
 
 DESCRIPTOR_ENVIRONMENT = "../envs/torch.yaml" if audit.descriptor_gpus else "../envs/media.yaml"  # ONNX needs no torch
@@ -62,6 +63,27 @@ rule compute_flow:
         code=digest_of("compute_flow"),
     script:
         "../workflow_scripts/compute_flow.py"
+
+
+rule fit_background:
+    input:
+        references="results/{run}/data/corpus-{corpus}/shards-motion.json",
+        other=here(audit.background_files),
+    output:
+        "results/{run}/background/{corpus}.parquet",
+    log:
+        "results/{run}/logs/fit_background/{corpus}.log",
+    conda:
+        "../envs/media.yaml"
+    resources:
+        mem_mb=growing(2000),
+    params:
+        seed=config["seed"],
+        metric=config["motion"]["metric"],
+        background=config["motion"]["background"],
+        code=digest_of("fit_background"),
+    script:
+        "../workflow_scripts/fit_background.py"
 
 
 rule read_features:

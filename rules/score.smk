@@ -14,6 +14,7 @@ rule score_clips:
         own_motion="results/{run}/data/{set}/shards-motion.json",
         corpus_content=reference_content,
         corpus_motion=reference_motion,
+        background=background_of_set,
         content=collect("results/{{run}}/matches/{{set}}/{part}.content.parquet", part=audit.sample_shards),
         motion=collect("results/{{run}}/matches/{{set}}/{part}.motion.parquet", part=audit.sample_shards),
         thresholds="results/{run}/thresholds.json",

@@ -15,6 +15,7 @@ SEARCH_ENVIRONMENT = "../envs/search-gpu.yaml" if config["search"]["gpu"] else "
 rule train_index:
     input:
         references="results/{run}/data/corpus-{corpus}/shards-{kind}.json",
+        background=background_of_index,
     output:
         temp("results/{run}/index/{corpus}/{kind}.trained"),
     log:
@@ -41,6 +42,7 @@ rule fill_index:
     input:
         trained="results/{run}/index/{corpus}/{kind}.trained",
         references="results/{run}/data/corpus-{corpus}/shards-{kind}.json",
+        background=background_of_index,
     output:
         temp("results/{run}/index/{corpus}/{kind}.{part}.part"),
     log:
@@ -66,6 +68,7 @@ rule merge_index:
         references="results/{run}/data/corpus-{corpus}/shards-{kind}.json",
         trained="results/{run}/index/{corpus}/{kind}.trained",
         parts=collect("results/{{run}}/index/{{corpus}}/{{kind}}.{part}.part", part=audit.sample_shards),
+        background=background_of_index,
     output:
         index="results/{run}/index/{corpus}/{kind}.faiss",
         lists="results/{run}/index/{corpus}/{kind}.lists",
@@ -94,6 +97,7 @@ rule certify_index:
         index="results/{run}/index/{corpus}/{kind}.faiss",
         lists="results/{run}/index/{corpus}/{kind}.lists",
         thresholds="results/{run}/thresholds.json",
+        background=background_of_index,
     output:
         "results/{run}/index/{corpus}/{kind}.certificate.json",
     log:
@@ -110,7 +114,7 @@ rule certify_index:
     params:
         search=config["search"],
         content=config["content"],
-        motion=config["motion"],
+        motion=audit.motion_search,
         level=config["interval"]["level"],
         seed=config["seed"],
         code=digest_of("certify_index"),
@@ -161,7 +165,6 @@ rule search_motion:
         # Which held-out clips of a corpus are looked up here.
         parts=len(audit.sample_shards),
         search=config["search"],
-        metric=config["motion"]["metric"],
         motion=audit.motion_search,
         code=digest_of("search_motion"),
     script:

@@ -5,13 +5,18 @@ import pandas as pd
 
 from vidmem.base.clip_table import clip_row, clip_table
 from vidmem.base.store import load_tables, save_array, save_table, shard_of
+from vidmem.features.background import fit_background
 from vidmem.features.clip_features import load_features
+from vidmem.features.metrics import metric_of
+from vidmem.features.motion_comparison import MotionComparison
 from vidmem.features.motion_rule import MotionRule
 from vidmem.features.natural_motion import NaturalMotionFilter
 from vidmem.scoring.calibration import Footage, References, calibration_scores
 from vidmem.search.references import ReferenceShards
 
 MOTION = MotionRule(2, filter=NaturalMotionFilter(static=0.02))
+COMPARISON = MotionComparison(MOTION, (metric_of("ofs_k"),), fit_background("none", "", []))
+VARIANTS = {"ofs_k": MOTION.variant}
 SETTINGS = {"background": 0.5, "top": 2, "beta": 1.0, "duplicate": 0.75, "negatives": 1000, "false_positive_rate": 0.25}
 SOURCES = ("games", "film")
 
@@ -88,4 +93,4 @@ def scored(folder, clips, controls, shards=1, **settings):
     tables, *kinds = feature_files(folder, "corpus", clips, shards)
     corpus = References(*(ReferenceShards(tables, *files) for files in kinds))
     sets = load_tables(tables), corpus, load_footage(folder, "controls", controls, shards)
-    return calibration_scores(*sets, SETTINGS | settings, 7, MOTION, 0)
+    return calibration_scores(*sets, SETTINGS | settings, 7, COMPARISON, 0)

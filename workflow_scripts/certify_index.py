@@ -5,7 +5,7 @@ import faiss
 from vidmem.base.logs import LOGGER, start_logging
 from vidmem.base.shards import load_shards
 from vidmem.base.store import save_json
-from vidmem.features.motion_rule import MotionRule
+from vidmem.features.motion_comparison import MotionComparison
 from vidmem.scoring.thresholds import thresholds_of
 from vidmem.search.certificate import best_scores, known_queries
 from vidmem.search.faiss_index import open_for_search
@@ -13,13 +13,15 @@ from vidmem.search.references import ReferenceShards
 from vidmem.search.through_index import check_recall, measured_recall, sampled_queries
 
 
-def certify(inputs, kind: str, corpus: str, search: dict, rule: MotionRule, threshold: float, level: float, seed: int) -> dict:
+def certify(inputs, kind: str, corpus: str, search: dict, motion: dict, threshold: float, level: float, seed: int) -> dict:
     references, index = ReferenceShards.listed(inputs.references, kind), open_for_search(inputs.index, search["parameters"])
     # Sorted by number, because as text 10 comes before 2. So the sample of a set does not depend on its name.
     sets, plan = {str(place): load_shards(path) for place, path in enumerate(inputs.queries)}, search["certificate"]
-    known = known_queries(sets, 1 if kind == "content" else rule.k + 1)
+    known = known_queries(sets, 1 if kind == "content" else motion["k"] + 1)
     asked = sampled_queries(known, plan["queries"], seed)
-    recall = measured_recall(*best_scores(kind, sets, asked, references, index, search, rule), threshold, level)
+    comparison = MotionComparison.of(motion, *inputs.background) if kind == "motion" else None
+    scores = best_scores(kind, sets, asked, references, index, search, comparison)
+    recall = measured_recall(*scores, threshold, level)
     LOGGER.info("index of %s: %s", kind, recall.text())
     check_recall(recall, plan["recall"], f"index of {kind}, corpus {corpus}")
     about = {"sampled": len(asked), "known": len(known), "least": plan["recall"], "text": recall.text()}
@@ -32,5 +34,5 @@ if "snakemake" in globals():
     faiss.omp_set_num_threads(snakemake.threads)
     metric = {"content": params.content, "motion": params.motion}[kind]["metric"]
     threshold = thresholds_of(snakemake.input.thresholds, corpus, [metric])[metric]
-    settings = params.search, MotionRule.of(params.motion), threshold, params.level, params.seed
+    settings = params.search, params.motion, threshold, params.level, params.seed
     save_json(snakemake.output[0], certify(snakemake.input, kind, corpus, *settings))

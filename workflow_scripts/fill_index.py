@@ -3,10 +3,11 @@
 import faiss
 
 from vidmem.base.logs import LOGGER, start_logging
+from vidmem.features.motion_comparison import configured_rule
 from vidmem.features.motion_rule import MotionRule
 from vidmem.search.faiss_index import add_vectors, open_index, save_index
 from vidmem.search.references import ReferenceShards
-from vidmem.search.through_index import content_vectors, motion_vectors
+from vidmem.search.through_index import content_vectors, index_grid, motion_vectors
 
 
 def fill(
@@ -19,7 +20,7 @@ def fill(
         for vectors, ids in (
             content_vectors(*shard, search["block"])
             if kind == "content"
-            else motion_vectors(*shard, rule, search["motion_grid"])
+            else motion_vectors(*shard, rule, index_grid(rule, search))
         ):
             add_vectors(index, vectors, ids)
     LOGGER.info("%d vectors of part %d of %d", index.ntotal, part + 1, parts)
@@ -29,6 +30,6 @@ def fill(
 if "snakemake" in globals():
     start_logging(snakemake.log[0], snakemake.scriptdir, snakemake.params)
     params, wildcards = snakemake.params, snakemake.wildcards
-    rule = MotionRule.of(params.motion) if params.motion else None
+    rule = configured_rule(params.motion, snakemake.input.background)
     given = snakemake.input, wildcards.kind, int(wildcards.part), params.parts, params.search, rule
     fill(*given, snakemake.threads, snakemake.output[0])

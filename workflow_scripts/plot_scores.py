@@ -8,14 +8,14 @@ from vidmem.exhibits.figures import copies_figure, save_figure, score_distributi
 from vidmem.exhibits.score_groups import generated_scores, real_scores, thresholds_in_force, unrelated_scores
 from vidmem.features.clip_features import listed_clips
 from vidmem.features.metrics import metric_labels
-from vidmem.features.motion_rule import MotionRule
+from vidmem.features.motion_comparison import variants_of
 
 
 def plot_scores(inputs, models: dict, content: dict, motion: dict, output) -> None:
     metrics = content["metric"], motion["metric"]
     names = metric_labels(metrics, motion["k"])
     generated = zip(models.values(), inputs.scores, inputs.clips, strict=True)
-    variant = MotionRule.of(motion).variant
+    variant = variants_of(motion)[motion["metric"]]
     groups = [generated_scores(load_table(path), listed_clips(clips), about["label"]) for about, path, clips in generated]
     groups += [real_scores(load_table(path)) for path in inputs.real]
     groups += [unrelated_scores(load_table(path), *metrics, variant) for path in inputs.pairs]

@@ -8,7 +8,7 @@ from vidmem.base.logs import LOGGER, start_logging
 from vidmem.base.store import load_tables, save_table
 from vidmem.features.clip_features import listed_clips, listed_features
 from vidmem.features.metrics import UNFILTERED
-from vidmem.features.motion_rule import MotionRule
+from vidmem.features.motion_comparison import MotionComparison
 from vidmem.scoring import scores
 from vidmem.scoring.thresholds import thresholds_of
 
@@ -23,7 +23,7 @@ def score_clips(inputs, corpus: str, content: dict, motion: dict, destination: P
         targets = set(clips["target"])
         own = [listed_features(inputs[f"own_{kind}"], kind) for kind in ("content", "motion")]
         theirs = [listed_features(inputs[f"corpus_{kind}"], kind, targets) for kind in ("content", "motion")]
-        tables.append(scores.own_scores(clips, own, theirs, MotionRule.of(motion), thresholds))
+        tables.append(scores.own_scores(clips, own, theirs, MotionComparison.of(motion, inputs.background), thresholds))
     result = pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
     LOGGER.info("%d scores of %d clips", len(result), len(clips))
     save_table(destination, result)

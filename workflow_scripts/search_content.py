@@ -6,7 +6,7 @@ from vidmem.base.devices import claim_device, torch_device
 from vidmem.base.logs import LOGGER, start_logging
 from vidmem.base.store import hash_text, save_table
 from vidmem.features.clip_features import load_queries
-from vidmem.features.metrics import searched_content
+from vidmem.features.metrics import searched_metrics
 from vidmem.search import content_search
 from vidmem.search.references import ReferenceShards, ScanState
 from vidmem.search.through_index import CertifiedIndex
@@ -18,7 +18,9 @@ def search_content(inputs, search: dict, metric: str, code: str, threads: int, d
     stamps = ReferenceShards(*asked).stamp(), references.stamp()
     state = ScanState(destination.with_suffix(".scan"), hash_text(code, search, *stamps))
     index = CertifiedIndex.open(inputs.index, inputs.certificate, search, threads)
-    matches = content_search.search_content(searched_content(metric), queries, references, search, index, state, device)
+    matches = content_search.search_content(
+        searched_metrics("content", metric), queries, references, search, index, state, device
+    )
     LOGGER.info("%d matches in %d shards", len(matches), len(references))
     save_table(destination, matches)
     state.drop()

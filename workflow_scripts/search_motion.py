@@ -5,24 +5,25 @@ from pathlib import Path
 from vidmem.base.logs import LOGGER, start_logging
 from vidmem.base.store import hash_text, save_table
 from vidmem.features.clip_features import load_queries
-from vidmem.features.metrics import metric_of
-from vidmem.features.motion_rule import MotionRule
+from vidmem.features.motion_comparison import MotionComparison
 from vidmem.search.motion_search import search_motion_set
 from vidmem.search.references import ReferenceShards, ScanState
 from vidmem.search.through_index import CertifiedIndex
 
 
-def search_motion(inputs, search: dict, metric: str, rule: MotionRule, code: str, threads: int, destination: Path) -> None:
+def search_motion(inputs, search: dict, motion: dict, code: str, threads: int, destination: Path) -> None:
     asked = inputs.query_clips, inputs.query_arrays, inputs.query_rows
     queries, references = load_queries(*asked), ReferenceShards.listed(inputs.references, "motion")
-    key, states = hash_text(code, search, metric, rule, ReferenceShards(*asked).stamp(), references.stamp()), []
+    comparison = MotionComparison.of(motion, inputs.background)
+    about = comparison.preset(comparison.configured, "")
+    key, states = hash_text(code, search, motion, about, ReferenceShards(*asked).stamp(), references.stamp()), []
 
     def state_of(first: int) -> ScanState:
         states.append(ScanState(destination.with_suffix(f".{first}.scan"), f"{key} {first}"))
         return states[-1]
 
     index = CertifiedIndex.open(inputs.index, inputs.certificate, search, threads)
-    matches = search_motion_set(metric_of(metric), queries, references, rule, search, state_of, index)
+    matches = search_motion_set(comparison, queries, references, search, state_of, index)
     save_table(destination, matches)
     LOGGER.info("%d matches in %d shards", len(matches), len(references))
     for state in states:
@@ -31,5 +32,5 @@ def search_motion(inputs, search: dict, metric: str, rule: MotionRule, code: str
 
 if "snakemake" in globals():
     start_logging(snakemake.log[0], snakemake.scriptdir, snakemake.params)
-    params, rule, destination = snakemake.params, MotionRule.of(snakemake.params.motion), Path(snakemake.output[0])
-    search_motion(snakemake.input, params.search, params.metric, rule, params.code, snakemake.threads, destination)
+    params, destination = snakemake.params, Path(snakemake.output[0])
+    search_motion(snakemake.input, params.search, params.motion, params.code, snakemake.threads, destination)

@@ -6,18 +6,17 @@ from vidmem.base.logs import start_logging
 from vidmem.base.store import load_table
 from vidmem.exhibits.table_files import save_exhibit
 from vidmem.exhibits.tables import filter_table, validation_table
-from vidmem.features.metrics import metric_names
-from vidmem.features.motion_rule import MotionRule
+from vidmem.features.motion_comparison import variants_of
 from vidmem.features.statistics import IntervalRule
 from vidmem.scoring.thresholds import thresholds_of
 
 
-def tabulate(inputs, corpora: list[str], metric: str, variant: str, interval: IntervalRule, seed: int, output) -> None:
+def tabulate(inputs, corpora: list[str], variants: dict[str, str], interval: IntervalRule, seed: int, output) -> None:
     tables, ablations = [], []
     for path, corpus in zip(inputs.pairs, corpora, strict=True):
-        pairs, thresholds = load_table(path).assign(corpus=corpus), thresholds_of(inputs.thresholds, corpus, metric_names())
+        pairs, thresholds = load_table(path).assign(corpus=corpus), thresholds_of(inputs.thresholds, corpus)
         tables.append(validation_table(pairs, thresholds, interval, seed))
-        ablations.append(filter_table(pairs, metric, thresholds[metric], variant, interval))
+        ablations += [filter_table(pairs, name, thresholds[name], variant, interval) for name, variant in variants.items()]
     save_exhibit(output.table, pd.concat(tables, ignore_index=True))
     save_exhibit(output.ablation, pd.concat(ablations, ignore_index=True))
 
@@ -25,5 +24,11 @@ def tabulate(inputs, corpora: list[str], metric: str, variant: str, interval: In
 if "snakemake" in globals():
     start_logging(snakemake.log[0], snakemake.scriptdir, snakemake.params)
     params = snakemake.params
-    motion = params.motion["metric"], MotionRule.of(params.motion).variant
-    tabulate(snakemake.input, params.corpora, *motion, IntervalRule(**params.interval), params.seed, snakemake.output)
+    tabulate(
+        snakemake.input,
+        params.corpora,
+        variants_of(params.motion),
+        IntervalRule(**params.interval),
+        params.seed,
+        snakemake.output,
+    )

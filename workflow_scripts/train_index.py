@@ -3,17 +3,18 @@
 import numpy as np
 
 from vidmem.base.logs import LOGGER, start_logging
+from vidmem.features.motion_comparison import configured_rule
 from vidmem.features.motion_rule import MotionRule
 from vidmem.search.faiss_index import needs_training, save_index, train_index
 from vidmem.search.references import ReferenceShards
-from vidmem.search.through_index import content_sample, motion_sample
+from vidmem.search.through_index import content_sample, index_grid, motion_sample
 
 
 def train(inputs, kind: str, search: dict, rule: MotionRule | None, seed: int, threads: int, destination: str) -> None:
     import faiss
 
     faiss.omp_set_num_threads(threads)
-    references, grid = ReferenceShards.listed(inputs.references, kind), search["motion_grid"]
+    references, grid = ReferenceShards.listed(inputs.references, kind), index_grid(rule, search)
     dimension = references.array(0).shape[1] if kind == "content" else 2 * rule.k * grid * grid
     sample = np.zeros((0, dimension), np.float32)
     if needs_training(dimension, search["index"]):
@@ -29,6 +30,6 @@ def train(inputs, kind: str, search: dict, rule: MotionRule | None, seed: int, t
 if "snakemake" in globals():
     start_logging(snakemake.log[0], snakemake.scriptdir, snakemake.params)
     params = snakemake.params
-    rule = MotionRule.of(params.motion) if params.motion else None
+    rule = configured_rule(params.motion, snakemake.input.background)
     given = snakemake.input, snakemake.wildcards.kind, params.search, rule, params.seed
     train(*given, snakemake.threads, snakemake.output[0])

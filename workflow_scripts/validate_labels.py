@@ -6,14 +6,13 @@ from vidmem.base.logs import LOGGER, start_logging
 from vidmem.exhibits.table_files import save_exhibit
 from vidmem.exhibits.tables import VALIDATION_COLUMNS, label_table
 from vidmem.features.clip_features import listed_clips, listed_features
-from vidmem.features.metrics import metric_names
-from vidmem.features.motion_rule import MotionRule
+from vidmem.features.motion_comparison import MotionComparison
 from vidmem.features.statistics import IntervalRule
 from vidmem.scoring.labels import label_scores, name_by_set, read_labels
 from vidmem.scoring.thresholds import thresholds_of
 
 
-def validate(inputs, sets: dict, metric: str, rule: MotionRule, interval: IntervalRule, seed: int, table: str) -> None:
+def validate(inputs, sets: dict, motion: dict, interval: IntervalRule, seed: int, table: str) -> None:
     if not inputs.labels:
         save_exhibit(table, pd.DataFrame(columns=VALIDATION_COLUMNS))
         return
@@ -25,11 +24,16 @@ def validate(inputs, sets: dict, metric: str, rule: MotionRule, interval: Interv
         [name_by_set(listed_features(path, kind, chosen[name]), name) for path, name in zip(inputs[kind], sets, strict=True)]
         for kind in ("content", "motion")
     )
-    scores = label_scores(labels, descriptors, flows, rule, metric)
     corpora = sorted(set(sets.values()))
-    thresholds = {corpus: thresholds_of(inputs.thresholds, corpus, metric_names()) for corpus in corpora}
-    # A pair is judged by the threshold of a corpus: the corpus that has its second clip or that this clip is compared with.
-    scores = scores.assign(corpus=scores["second"].str.split("/").str[0].map(sets))
+    thresholds = {corpus: thresholds_of(inputs.thresholds, corpus) for corpus in corpora}
+    # A pair is judged by the threshold and background of a corpus, which has its second clip or is what that is compared with.
+    judge = labels["second"].str.split("/").str[0].map(sets)
+    parts = []
+    for place, corpus in enumerate(corpora):
+        comparison = MotionComparison.of(motion, inputs.background[place])
+        if (judge == corpus).any():
+            parts.append(label_scores(labels[judge == corpus], descriptors, flows, comparison).assign(corpus=corpus))
+    scores = pd.concat(parts, ignore_index=True)
     LOGGER.info("%d labels, %d scores", len(labels), len(scores))
     save_exhibit(table, label_table(scores, thresholds, interval, seed))
 
@@ -37,5 +41,4 @@ def validate(inputs, sets: dict, metric: str, rule: MotionRule, interval: Interv
 if "snakemake" in globals():
     start_logging(snakemake.log[0], snakemake.scriptdir, snakemake.params)
     params = snakemake.params
-    rules = params.motion["metric"], MotionRule.of(params.motion), IntervalRule(**params.interval)
-    validate(snakemake.input, params.sets, *rules, params.seed, snakemake.output[0])
+    validate(snakemake.input, params.sets, params.motion, IntervalRule(**params.interval), params.seed, snakemake.output[0])

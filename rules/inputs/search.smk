@@ -1,6 +1,16 @@
 """What the rules of search.smk take: functions of their wildcards."""
 
 
+def background_of_index(wildcards):
+    """Path of the background by which an index of motion compares; [] for an index of content."""
+    return [f"{audit.root}/background/{wildcards.corpus}.parquet"] if wildcards.kind == "motion" else []
+
+
+def background_of_set(wildcards):
+    """Path of the background of the corpus that a set of clips is compared with."""
+    return f"{audit.root}/background/{audit.corpus_of(wildcards.set)}.parquet"
+
+
 def motion_keys(wildcards):
     """Keys of the motion metric for an index of motion; {} for an index of content."""
     return audit.motion_search if wildcards.kind == "motion" else {}
@@ -30,4 +40,4 @@ def searched_content(wildcards):
 
 def searched_motion(wildcards):
     """Input files of a motion search."""
-    return searched_files(wildcards, "motion")
+    return searched_files(wildcards, "motion") | {"background": background_of_set(wildcards)}

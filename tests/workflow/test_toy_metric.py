@@ -13,7 +13,7 @@ from vidmem.errors import VidmemError
 from vidmem.features import metrics
 from vidmem.features.clip_features import listed_features, reference_clips
 from vidmem.features.content import FrameMatch
-from vidmem.features.motion_rule import MotionRule
+from vidmem.features.motion_comparison import variants_of
 from vidmem.features.statistics import IntervalRule
 from vidmem.planning.registries import registered_names
 
@@ -97,8 +97,7 @@ def calibrated(audit, config, tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("calibrated")
     out = folder / "scores.parquet", folder / "thresholds.json"
-    rule = MotionRule.of(config["motion"])
-    calibrate(both_kinds(audit), config["calibration"], config["search"]["block"], rule, 0, *out)
+    calibrate(both_kinds(audit), config["calibration"], config["search"]["block"], config["motion"], 0, *out)
     return pd.read_parquet(out[0]), json.loads(out[1].read_text())
 
 
@@ -106,7 +105,7 @@ def both_kinds(audit):
     sets = {"corpus": "corpus-tiny", "controls": "controls-tiny"}
     kinds = ("content", "motion")
     lists = {f"{role}_{kind}": audit / f"data/{name}/shards-{kind}.json" for role, name in sets.items() for kind in kinds}
-    return Named(**lists)
+    return Named(**lists, background=audit / "background/tiny.parquet")
 
 
 def test_the_configuration_knows_the_metric_once_it_is_registered(root, config, monkeypatch):
@@ -134,7 +133,8 @@ def test_scores_carry_the_threshold_of_content(audit, config, matches, threshold
     sets = {"own": SET, "corpus": "corpus-tiny"}
     lists = {f"{role}_{kind}": audit / f"data/{name}/shards-{kind}.json"
              for role, name in sets.items() for kind in ("content", "motion")}  # fmt: skip
-    inputs = Named(**lists, content=[matches], motion=[audit / f"matches/{SET}/0.motion.parquet"], thresholds=thresholds)
+    inputs = Named(**lists, content=[matches], motion=[audit / f"matches/{SET}/0.motion.parquet"], thresholds=thresholds,
+                   background=audit / "background/tiny.parquet")  # fmt: skip
     score_clips(inputs, "tiny", config["content"], config["motion"], tmp_path / "scores.parquet")
     scores, old = pd.read_parquet(tmp_path / "scores.parquet"), pd.read_parquet(audit / f"scores/{SET}.parquet")
     queries, corpus = features(audit, SET), features(audit, "corpus-tiny")
@@ -171,11 +171,11 @@ def test_table_1_judges_the_metric_by_its_pairs(audit, config, thresholds, tmp_p
     from tabulate_validation import tabulate
     from validate_metrics import validate_metrics
 
-    motion, rule, moving = config["motion"]["metric"], MotionRule.of(config["motion"]), config["controls"]["moving"]
-    validate_metrics(both_kinds(audit), motion, rule, moving, 0, tmp_path / "pairs.parquet")
+    motion, moving = config["motion"], config["controls"]["moving"]
+    validate_metrics(both_kinds(audit), motion, moving, 0, tmp_path / "pairs.parquet")
     output = Named(table=tmp_path / "table1.csv", ablation=tmp_path / "ablation.csv")
     inputs = Named(pairs=[tmp_path / "pairs.parquet"], thresholds=thresholds)
-    tabulate(inputs, ["tiny"], motion, rule.variant, IntervalRule(draws=100), 0, output)
+    tabulate(inputs, ["tiny"], variants_of(motion), IntervalRule(draws=100), 0, output)
     pairs, table = pd.read_parquet(tmp_path / "pairs.parquet"), pd.read_csv(output.table)
     pairs, own = pairs[pairs["metric"] == "toy"], table[table["metric"] == "toy"].set_index("control")
     sides = [features(audit, name) for name in ("corpus-tiny", "controls-tiny")]

@@ -116,12 +116,18 @@ class Audit:
     @cached_property
     def motion_search(self) -> Config:
         """Keys of the motion metric that a search depends on. The threshold is no such key: a new one needs no new search."""
-        return {key: self.config["motion"][key] for key in ("k", "cosine", "pairing", "filter")}
+        return {key: self.config["motion"][key] for key in ("metric", "k", "cosine", "pairing", "filter", "mirrored")}
 
     @cached_property
     def index(self) -> Config:
         """Keys of the search that an index depends on. A new number of candidates needs no new index."""
         return {key: self.config["search"][key] for key in ("index", "parameters", "train", "motion_grid", "block")}
+
+    @cached_property
+    def background_files(self) -> list[str]:
+        """Background of another audit, if the user gives one."""
+        listed = self.config["motion"]["background"]["file"]
+        return [listed] if listed else []
 
     @cached_property
     def labelled(self) -> list[str]:
@@ -250,6 +256,7 @@ class Audit:
             "list_negatives": self.negative_files,
             "curate_prompts": self.prompt_lists,
             "validate_labels": self.label_files,
+            "fit_background": self.background_files,
         }
         return files.get(rule, [])
 

@@ -27,6 +27,8 @@ except ImportError:
     from yaml import SafeLoader
 
 Config = dict[str, Any]
+BACKGROUND_GRID = 16
+"""Side of the grid of a background of motion, GRID of features/background.py, which loads more than a job's plan should."""
 ADJUSTABLE = ("TextToVideoSDPipeline", "StableDiffusionPipeline")
 """Pipelines whose text embedding can be adjusted. They have one text encoder and a U-Net, and take prompt_embeds."""
 
@@ -282,6 +284,9 @@ def _check_references(config: Config, families: Mapping[str, str]) -> None:
     if config["search"]["method"] == "index" and (motion["pairing"], motion["filter"]["sides"]) != ("max", "either"):
         got = {"pairing": motion["pairing"], "sides": motion["filter"]["sides"]}
         raise VidmemError("pairing max and sides either", got, "config key search.method: index", "use method: exact")
+    if config["flow"]["grid"] % BACKGROUND_GRID:
+        got, hint = config["flow"]["grid"], "such as 64"
+        raise VidmemError(f"a multiple of {BACKGROUND_GRID}", got, "config key flow.grid", hint)
     if config["flow"]["grid"] % config["search"]["motion_grid"]:
         got, hint = config["search"]["motion_grid"], "as large as flow.grid at most"
         raise VidmemError(f"a divisor of flow.grid = {config['flow']['grid']}", got, "config key search.motion_grid", hint)

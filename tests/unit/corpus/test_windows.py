@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from footage import picture, read_video, write_video
-from vidmem.corpus.item import video_of
+from vidmem.base.identity import video_of
 from vidmem.corpus.listing import digest_shards, find_items, list_corpus, list_source, spread_item
 from vidmem.corpus.reading import read_clips, read_item
 from vidmem.prompts.curation import static_signals

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scored_corpus import MOTION, scored, small_corpus
+from scored_corpus import VARIANTS, scored, small_corpus
 from vidmem.exhibits.calibration_figures import calibration_figure, normalisation_figure
 from vidmem.exhibits.calibration_table import calibration_table, state_share
 from vidmem.exhibits.figures import save_figure
@@ -28,7 +28,7 @@ def test_without_held_out_clips_nothing_is_normalised(tmp_path):
 
 def tabulated(scores, pairs, rate=0.25):
     stated, interval = dict.fromkeys(METRICS, 0.5), IntervalRule(draws=100)
-    return calibration_table(scores, pairs, "small", stated, rate, MOTION, interval, 0)
+    return calibration_table(scores, pairs, "small", stated, rate, VARIANTS, interval, 0)
 
 
 @pytest.fixture(scope="module")

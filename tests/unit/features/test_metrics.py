@@ -5,7 +5,7 @@ import pytest
 
 from vidmem.errors import VidmemError
 from vidmem.features.content import FrameMatch, gsscd, gsscd_of_pairs
-from vidmem.features.metrics import METRICS, Metric, metric_names, metric_of, metrics_of, register_metric, searched_content
+from vidmem.features.metrics import METRICS, Metric, metric_names, metric_of, metrics_of, register_metric, searched_metrics
 from vidmem.features.motion import best_window, ofs_k
 from vidmem.features.motion_rule import MotionRule
 from vidmem.features.statistics import IntervalRule, auc_interval, share_interval
@@ -34,10 +34,10 @@ def test_a_metric_that_is_registered_is_known_everywhere(registry):
     assert "toy" not in registered_names()["content_metrics"]
     register_metric(record())
     assert registered_names()["content_metrics"] == ["gsscd", "vsscd", "toy"]
-    assert registered_names()["motion_metrics"] == ["ofs_k"]
-    assert metric_names() == ["gsscd", "vsscd", "toy", "ofs_k"]  # those of content first
-    assert [metric.name for metric in searched_content("toy")] == ["gsscd", "toy"]
-    assert [metric.name for metric in searched_content("gsscd")] == ["gsscd"]
+    assert registered_names()["motion_metrics"] == ["ofs_k", "wofs_k"]
+    assert metric_names() == ["gsscd", "vsscd", "toy", "ofs_k", "wofs_k"]  # those of content first
+    assert [metric.name for metric in searched_metrics("content", "toy")] == ["gsscd", "toy"]
+    assert [metric.name for metric in searched_metrics("content", "gsscd")] == ["gsscd"]
     assert metric_of("toy") is metrics_of("content")[-1]
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from scored_corpus import MOTION, load_footage, small_corpus
+from scored_corpus import COMPARISON, load_footage, small_corpus
 from vidmem.base.clip_table import clip_row, clip_table
 from vidmem.errors import VidmemError
 from vidmem.exhibits.tables import VALIDATION_COLUMNS, label_table
@@ -25,7 +25,7 @@ def test_labelled_clips_of_two_presets_do_not_compare(labelled, tmp_path):
     labels = pd.DataFrame([("b/p-1", "c/p-2", True, "content", 2)], columns=["first", "second", "label", "kind", "line"])
     named = [name_by_set(part, name) for name, part in zip("abc", (first, own.descriptors, other))]
     with pytest.raises(VidmemError, match="one preset"):
-        label_scores(labels, named, [], MOTION, "ofs_k")
+        label_scores(labels, named, [], COMPARISON)
 
 
 def test_rows_of_some_clips_are_found_by_set(labelled):
@@ -69,7 +69,7 @@ def test_human_labels_give_the_table_of_the_metrics(labelled, tmp_path):
     labels = read_labels(path, tables)
     assert labels["kind"].value_counts().to_dict() == {"content": 3, "motion": 3}
     features = {part: [name_by_set(getattr(sides, part), name) for name, sides in found.items()] for part in Footage._fields}
-    scores = label_scores(labels, features["descriptors"], features["flows"], MOTION, "ofs_k")
+    scores = label_scores(labels, features["descriptors"], features["flows"], COMPARISON)
     named = {f"{name}/{row}": name for name, table in tables.items() for row in table["clip_id"]}
     gsscd_rows = scores[scores["metric"] == "gsscd"].set_index(["first", "second"])
     for (first, second), row in gsscd_rows.iterrows():

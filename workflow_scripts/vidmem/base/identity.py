@@ -7,6 +7,9 @@ import re
 
 from ..errors import VidmemError
 
+WINDOW = re.compile(r"-w\d+(?=(-repeat\d+)?$)")
+"""End of the clip id of every window of a video but the first."""
+
 
 def hash_text(*parts: object) -> str:
     """SHA-256 of values joined by a unit separator, as hexadecimal digits."""
@@ -24,6 +27,15 @@ def shard_of(identity: str, shards: int) -> int:
     if shards < 1:
         raise VidmemError("at least one shard", shards, "shard_of")
     return int(hash_text(identity)[:12], 16) % shards
+
+
+def video_of(clip_id: str) -> str:
+    """Clip id of the first window of a clip's video.
+
+    >>> video_of("webvid-1000-0a1b2c3d-w3"), video_of("webvid-1000-0a1b2c3d")
+    ('webvid-1000-0a1b2c3d', 'webvid-1000-0a1b2c3d')
+    """
+    return WINDOW.sub("", clip_id)
 
 
 def slug(text: str, limit: int = 40) -> str:

@@ -6,7 +6,6 @@ Standard library only: the workflow lists a corpus to know which of its shards c
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -14,7 +13,7 @@ from typing import Any, NamedTuple
 
 from ..base.caption_text import checked_text, no_caption
 from ..base.file_faults import file_fault
-from ..base.identity import hash_text, shard_of, slug
+from ..base.identity import hash_text, shard_of, slug, video_of
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
 VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".gif", ".mpg", ".mpeg", ".ts", ".wmv"})
@@ -168,18 +167,6 @@ def make_item(
 def stem_of(name: str) -> str:
     """A listed name without its folders and its ending, as a clip id uses it."""
     return slug(PurePosixPath(name).stem.lower().replace("_", "-"))
-
-
-WINDOW = re.compile(r"-w\d+(?=(-repeat\d+)?$)")
-
-
-def video_of(clip_id: str) -> str:
-    """Clip id of the first window of a clip's video.
-
-    >>> video_of("webvid-1000-0a1b2c3d-w3"), video_of("webvid-1000-0a1b2c3d")
-    ('webvid-1000-0a1b2c3d', 'webvid-1000-0a1b2c3d')
-    """
-    return WINDOW.sub("", clip_id)
 
 
 def shard_of_clip(clip_id: str, shards: int) -> int:

@@ -5,14 +5,13 @@ A threshold is chosen on the measured negatives themselves, on other negatives, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from ..features.metrics import metric_names, metric_of
-from ..features.motion_rule import MotionRule
 from ..features.statistics import IntervalRule, negatives_needed, threshold_at
 from ..scoring.calibration import NEGATIVES, NORMALISATIONS
 from ..scoring.validation import FILTERS, expected_answers, unrelated_control
@@ -60,7 +59,7 @@ class Plan(NamedTuple):
 
 
 def calibration_table(
-    scores: pd.DataFrame, pairs: pd.DataFrame, corpus: str, stated: dict[str, float], rate: float, motion: MotionRule,
+    scores: pd.DataFrame, pairs: pd.DataFrame, corpus: str, stated: dict[str, float], rate: float, variants: Mapping[str, str],
     interval: IntervalRule, seed: int,
 ) -> pd.DataFrame:  # fmt: skip
     """Rates of every metric, raw and normalised, for every choice of measured and threshold-choosing negatives.
@@ -70,17 +69,17 @@ def calibration_table(
         pairs: scores of the validation pairs (unrelated clips and controls).
         stated: metric -> threshold in force; NaN if the calibration supports no threshold.
         rate: stated false-positive rate, 0..1. Rows at the lowest rate that the negatives can show (1 / count) are added.
-        motion: rule that says which variant of the motion metric counts.
+        variants: motion metric -> the variant of it that counts.
     """
     rows = []
-    for metric in metric_names():
+    for metric in (name for name in metric_names() if name in set(scores["metric"])):
         for normalisation in NORMALISATIONS:
             chosen = scores[(scores["metric"] == metric) & (scores["normalisation"] == normalisation)]
             preset = " ".join(sorted(set(chosen["preset"])))
             head = {"corpus": corpus, "metric": metric, "preset": preset, "normalisation": normalisation}
             plans = list(_plans(chosen))
             if normalisation == "raw":
-                plans.append(_pair_plan(pairs[pairs["metric"] == metric], metric, motion))
+                plans.append(_pair_plan(pairs[pairs["metric"] == metric], metric, variants))
             configured = stated[metric] if normalisation == "raw" else None
             for plan in plans:
                 rows += [head | row for row in _rows(plan, rate, configured, interval, seed)]
@@ -131,10 +130,10 @@ def _side(part: pd.DataFrame) -> Side:
     return Side(defined["value"].to_numpy(float), defined["cluster"].to_numpy(str), len(part) - len(defined))
 
 
-def _pair_plan(pairs: pd.DataFrame, metric: str, motion: MotionRule) -> Plan:
+def _pair_plan(pairs: pd.DataFrame, metric: str, variants: Mapping[str, str]) -> Plan:
     """Measurement on validation pairs: the controls that must fire are positives, the unrelated clips are negatives."""
     if metric_of(metric).kind == "motion":
-        pairs = pairs[(pairs["variant"] == motion.variant) & (pairs["filter"] == FILTERS[-1])]
+        pairs = pairs[(pairs["variant"] == variants[metric]) & (pairs["filter"] == FILTERS[-1])]
     fires = [name for name, answer in expected_answers(metric).items() if answer]
     unrelated = pairs[pairs["control"] == unrelated_control(metric)]
     defined = unrelated[unrelated["value"].notna()]

@@ -82,7 +82,7 @@ def label_table(
 
 
 def filter_table(pairs: pd.DataFrame, metric: str, threshold: float, variant: str, interval: IntervalRule) -> pd.DataFrame:
-    """Effect of every stage of the natural motion filter on the pairs that fire.
+    """Effect of every stage of the natural motion filter on the pairs that fire by a motion metric.
 
     There is a row for every stage of the filter and every kind of pair. It has the share of pairs that fire. It also has the
     number of pairs that fire without the filter and are silenced by it. 'motion copies' are motion twins and edits that keep
@@ -102,12 +102,12 @@ def filter_table(pairs: pd.DataFrame, metric: str, threshold: float, variant: st
                 fired, kept = int(before.sum()), int((after & before.reindex(after.index)).sum())
                 share = interval.share(int(after.sum()), len(after))
                 removed = 1 - kept / fired if fired else np.nan
-                rows.append((corpus, variant, stage, kind, len(after), *share, fired, removed))
+                rows.append((corpus, metric, variant, stage, kind, len(after), *share, fired, removed))
             before, after = (_clips_that_fire(series) for series in (plain, values))
             share = interval.share(int(after.sum()), len(after))
             fired, removed = int(before.sum()), 1 - int((after & before).sum()) / before.sum() if before.any() else np.nan
-            rows.append((corpus, variant, stage, "unrelated, any of the corpus", len(after), *share, fired, removed))
-    columns = ["corpus", "variant", "filter", "pairs", "n", "fires", "low", "high", "n_fired_unfiltered", "removed"]
+            rows.append((corpus, metric, variant, stage, "unrelated, any of the corpus", len(after), *share, fired, removed))
+    columns = ["corpus", "metric", "variant", "filter", "pairs", "n", "fires", "low", "high", "n_fired_unfiltered", "removed"]
     return pd.DataFrame(rows, columns=columns)
 
 

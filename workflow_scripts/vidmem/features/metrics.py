@@ -1,5 +1,5 @@
-"""The metrics of an audit, one record each. The other modules read the records. The two metrics that
-every audit computes are named here: GSSCD, and SCENES.
+"""The metrics of an audit, one record each. The other modules read the records. The metrics that every
+audit computes are named here: GSSCD, OFS, and SCENES.
 
 To add a content metric, write a file with its pair function, and register a record at the end of this file.
 """
@@ -14,8 +14,8 @@ from .content import best_aligned, gsscd, gsscd_of_pairs, vsscd_match
 from .motion_rule import ofs_by_rule
 
 KINDS = ("content", "motion")
-GSSCD = "gsscd"
-"""The content metric that every audit searches. The tables state its means, whatever metric the verdicts are based on."""
+GSSCD, OFS = "gsscd", "ofs_k"
+"""The metrics of content and of motion that every audit searches, whatever metric the verdicts are based on."""
 SCENES = "vsscd"
 """The metric that decides whether two clips show one scene: it compares the clips over their whole length."""
 OWN, UNFILTERED = "_own", "_unfiltered"
@@ -42,6 +42,7 @@ class Metric:
         shown: function that chooses the frames of two clips that a figure shows; content only. None if `pair` names them.
         pairs: function that scores many pairs at once, if that is faster than `pair`; content only. It takes a list of
             descriptors and the index in it of the first and the second clips, int [n], and returns float [n].
+        whitened: whether flows are compared without the background of common motion, see background.py; motion only.
 
     Raises:
         VidmemError: an unknown kind, or a name that ends with OWN or UNFILTERED.
@@ -54,6 +55,7 @@ class Metric:
     label: str
     shown: Callable | None = None
     pairs: Callable | None = None
+    whitened: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -93,9 +95,9 @@ def metrics_of(kind: str) -> list[Metric]:
     return [metric for metric in METRICS.values() if metric.kind == kind]
 
 
-def searched_content(configured: str) -> list[Metric]:
-    """The content metrics that the search uses: GSSCD, and the configured metric if it is another."""
-    return [metric_of(name) for name in dict.fromkeys((GSSCD, configured))]
+def searched_metrics(kind: str, configured: str) -> list[Metric]:
+    """The metrics of one kind that the search uses: GSSCD or OFS-k, and the configured metric if it is another."""
+    return [metric_of(name) for name in dict.fromkeys(({"content": GSSCD, "motion": OFS}[kind], configured))]
 
 
 def metric_names() -> list[str]:
@@ -117,4 +119,5 @@ def metric_labels(names: Sequence[str], k: int) -> dict[str, str]:
 
 register_metric(Metric(GSSCD, "content", gsscd, "frames", "GSSCD", pairs=gsscd_of_pairs))
 register_metric(Metric("vsscd", "content", vsscd_match, "aligned", "VSSCD", shown=best_aligned))
-register_metric(Metric("ofs_k", "motion", ofs_by_rule, "windows", "OFS-{k}"))
+register_metric(Metric(OFS, "motion", ofs_by_rule, "windows", "OFS-{k}"))
+register_metric(Metric("wofs_k", "motion", ofs_by_rule, "windows", "WOFS-{k}", whitened=True))

@@ -80,6 +80,15 @@ def pool_flows(flows: np.ndarray, grid: int) -> np.ndarray:
     return flows.reshape(len(flows), 2, grid, height // grid, grid, width // grid).mean(axis=(3, 5))
 
 
+def mirror_flows(flows: np.ndarray) -> np.ndarray:
+    """The flows of the clip mirrored left to right: places are reversed, and so are horizontal directions.
+
+    >>> mirror_flows(np.array([[[[1, 2]], [[3, 4]]]])).tolist()
+    [[[[-2, -1]], [[4, 3]]]]
+    """
+    return np.asarray(flows)[..., ::-1] * np.array([-1, 1], np.asarray(flows).dtype)[:, None, None]
+
+
 def check_flows(flows: np.ndarray) -> np.ndarray:
     """Flows as float32 [P, 2, h, w].
 

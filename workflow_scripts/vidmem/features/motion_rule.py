@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..errors import VidmemError
-from .motion import COSINES, PAIRINGS, ofs_windows
+from .background import whitened_fields
+from .motion import COSINES, PAIRINGS, mirror_flows, normalise_flows, window_scores
 from .natural_motion import NaturalMotionFilter
 
 
@@ -18,25 +19,31 @@ class MotionRule:
 
     Attributes:
         k: frame pairs in a window, at least 1.
-        cosine: cosine of two flow fields, 'pixel' or 'field'; see normalise_flows.
+        cosine: cosine of two flow fields, 'pixel' or 'field', see normalise_flows; or 'whitened', see whitened_fields.
         pairing: which pairs of windows count, 'max' or 'aligned'; see best_window.
         filter: which windows are natural and therefore cannot support a verdict.
+        mirrored: whether a query clip is looked up mirrored, too, left to right.
+        weights: for the cosine 'whitened', the factor of every frequency; see Background.weights.
 
     Raises:
-        VidmemError: k below 1, or an unknown cosine or pairing.
+        VidmemError: k below 1, an unknown cosine or pairing, or a cosine 'whitened' without weights.
     """
 
     k: int = 3
     cosine: str = "field"
     pairing: str = "max"
     filter: NaturalMotionFilter = field(default_factory=NaturalMotionFilter)
+    mirrored: bool = False
+    weights: np.ndarray | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.k < 1:
             raise VidmemError("k >= 1", self.k, "MotionRule")
-        for name, given, known in (("cosine", self.cosine, COSINES), ("pairing", self.pairing, PAIRINGS)):
+        for name, given, known in (("cosine", self.cosine, (*COSINES, "whitened")), ("pairing", self.pairing, PAIRINGS)):
             if given not in known:
                 raise VidmemError(f"{name} one of {known}", given, "MotionRule")
+        if (self.cosine == "whitened") != (self.weights is not None):
+            raise VidmemError("weights for the cosine 'whitened', and for no other", self.cosine, "MotionRule")
 
     @classmethod
     def of(cls, section: Mapping) -> MotionRule:
@@ -46,7 +53,17 @@ class MotionRule:
         'pixel max'
         """
         filtered = NaturalMotionFilter(**section["filter"])
-        return cls(section["k"], section["cosine"], section["pairing"], filtered)
+        return cls(section["k"], section["cosine"], section["pairing"], filtered, section.get("mirrored", False))
+
+    def fields(self, flows: np.ndarray) -> np.ndarray:
+        """Flows as vectors whose inner product is their cosine by this rule: float [P, 2, h, w] to float32 [P, d]."""
+        if self.weights is not None:
+            return whitened_fields(flows, self.weights)
+        return normalise_flows(flows, self.cosine)
+
+    def views(self, flows: np.ndarray) -> list[np.ndarray]:
+        """The ways in which the flows of a query clip are looked up: as they are, and mirrored if the rule says so."""
+        return [flows, mirror_flows(flows)] if self.mirrored else [flows]
 
     @property
     def variant(self) -> str:
@@ -55,5 +72,14 @@ class MotionRule:
 
 
 def ofs_by_rule(first: np.ndarray, second: np.ndarray, rule: MotionRule) -> np.ndarray:
-    """OFS-k of all pairs of windows of two clips, with the k and the cosine of a rule; see ofs_windows."""
-    return ofs_windows(first, second, rule.k, rule.cosine)
+    """OFS-k of all pairs of windows of two clips, by a rule.
+
+    Args:
+        first, second: float [P, 2, h, w] and [Q, 2, h, w] on one grid.
+
+    Returns:
+        float [P - k + 1, Q - k + 1], -1..1; empty if a clip has fewer than k frame pairs.
+    """
+    if np.shape(first)[2:] != np.shape(second)[2:]:
+        raise VidmemError("flows on one grid", (np.shape(first), np.shape(second)), "ofs_by_rule")
+    return window_scores(rule.fields(first) @ rule.fields(second).T, rule.k)

@@ -19,8 +19,8 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from ..base.clip_table import REFERENCE_SPLITS
+from ..base.identity import video_of
 from ..base.logs import LOGGER
-from ..corpus.item import video_of
 from .audit_prompts import prompts_of_corpus
 from .captions import caption_groups, normalise_caption
 

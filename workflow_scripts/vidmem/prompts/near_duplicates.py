@@ -11,7 +11,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from ..base.clip_table import REFERENCE_SPLITS, is_usable
-from ..corpus.item import video_of
+from ..base.identity import video_of
 from ..errors import VidmemError
 
 if TYPE_CHECKING:

@@ -12,14 +12,15 @@ import numpy as np
 import pandas as pd
 
 from ..base.clip_table import query_clips, usable
+from ..base.identity import video_of
 from ..base.seeding import seed_of
-from ..corpus.item import video_of
 from ..features.clip_features import ClipFeatures
-from ..features.metrics import SCENES, metric_names, metric_of, metrics_of
+from ..features.metrics import SCENES, Metric, metric_names, metric_of, metrics_of
+from ..features.motion_comparison import MotionComparison
 from ..features.motion_rule import MotionRule
 from ..features.statistics import negatives_needed, threshold_at
 from ..search.content_search import exact_matches
-from ..search.exact_motion import search_motion
+from ..search.exact_motion import MotionBlock, search_motion
 from ..search.matches import COLUMNS as MATCH_COLUMNS
 from ..search.matches import SPARE, block_of, motion_blocks, motion_matches, rescored_motion
 from ..search.references import Candidates, OpenReferences, ReferenceShards, no_candidates, scan
@@ -33,7 +34,7 @@ NORMALISATIONS = ("raw", "normalised")
 NEGATIVES = ("held-out", "leave-one-out")
 FLOOR = -1.0  # a score that never fires, as in the pairs of the validation
 DEPTH = 256  # best references kept for each query clip; a query clip with more near-duplicates than that gets no score
-QUERY_CLIPS = 256  # query clips in a block, which bounds its memory
+QUERY_CLIPS = 128  # query clips in a block, which bounds its memory
 
 
 class Footage(NamedTuple):
@@ -59,7 +60,7 @@ class References(NamedTuple):
 
 
 def nearest(
-    queries: Footage, names: Sequence[str], references: References, block: int, rule: MotionRule
+    queries: Footage, names: Sequence[str], references: References, block: int, comparison: MotionComparison
 ) -> dict[str, pd.DataFrame]:
     """Best references of some query clips by every metric, found by the audit's own exact search.
 
@@ -77,35 +78,40 @@ def nearest(
         for metric in metrics_of("content")
     }
     return content | {
-        metric.name: _nearest_motion(metric.name, queries.flows, names, references.flows, rule)
-        for metric in metrics_of("motion")
+        metric.name: _nearest_motion(metric, queries.flows, names, references.flows, comparison)
+        for metric in comparison.metrics
     }
 
 
 def _nearest_motion(
-    metric: str, queries: ClipFeatures, names: Sequence[str], references: ReferenceShards, rule: MotionRule
+    metric: Metric, queries: ClipFeatures, names: Sequence[str], references: ReferenceShards, comparison: MotionComparison
 ) -> pd.DataFrame:
-    """Best references of some query clips by a motion metric.
+    """Best references of some query clips by a motion metric."""
+    preset = comparison.preset(metric, references.provenance)
+    tables = [pd.DataFrame(columns=MATCH_COLUMNS)]
+    for rule, group in comparison.by_rule(metric, queries.clips, names):
+        for block, found in _candidates(queries, group, references, rule):
+            matches = rescored_motion(block, references, found, rule, rule.filter.sides, DEPTH)
+            tables.append(motion_matches(block, matches, metric.name, "exact", preset))
+    return pd.concat(tables[1:] or tables, ignore_index=True)
 
-    Each shard is opened once for all blocks of query clips, and once more for the exact scores of their candidates.
-    """
-    if not len(names):
-        return pd.DataFrame(columns=MATCH_COLUMNS)
-    sides, most = rule.filter.sides, DEPTH + SPARE
+
+def _candidates(
+    queries: ClipFeatures, names: Sequence[str], references: ReferenceShards, rule: MotionRule
+) -> list[tuple[MotionBlock, Candidates]]:
+    """Query clips in blocks, and their candidates. Each shard is opened once for all blocks."""
     starts = range(0, len(names), QUERY_CLIPS)
-    blocks = [block_of(queries, names[first : first + QUERY_CLIPS], rule) for first in starts]
+    blocks = [block_of(queries, names[first : first + QUERY_CLIPS], rule, query=True) for first in starts]
+    most = DEPTH + SPARE
 
     def look(number: int) -> list[Candidates]:
         theirs = references.shard(number), references.names(number)
         streams = (motion_blocks(*theirs, rule) for _ in blocks)
-        return [search_motion(block, stream, rule, [sides], most)[0]
+        return [search_motion(block, stream, rule, [rule.filter.sides], most)[0]
                 for block, stream in zip(blocks, streams)]  # fmt: skip
 
     by_block = scan(references, [no_candidates(len(block.clip_ids), most) for block in blocks], look)
-    whole = block_of(queries, names, rule)
-    found = Candidates(*(np.concatenate(values) for values in zip(*by_block)))
-    matches = rescored_motion(whole, references, found, rule, sides, DEPTH)
-    return motion_matches(whole, matches, metric, "exact", references.provenance)
+    return list(zip(blocks, by_block, strict=True))
 
 
 def same_scene(
@@ -260,8 +266,9 @@ def normalise(scores: pd.DataFrame, level: pd.Series, beta: float) -> pd.DataFra
 
 
 def calibration_scores(
-    clips: pd.DataFrame, corpus: References, controls: Footage, calibration: dict, block: int, rule: MotionRule, seed: int
-) -> pd.DataFrame:
+    clips: pd.DataFrame, corpus: References, controls: Footage, calibration: dict, block: int, comparison: MotionComparison,
+    seed: int,
+) -> pd.DataFrame:  # fmt: skip
     """Scores of the negatives and the positives of one corpus, raw and normalised.
 
     Args:
@@ -286,21 +293,22 @@ def calibration_scores(
     background = choose_background(held_scenes, calibration["background"], seed)
     asked = {"held-out": sorted(set(held) - set(background)), "leave-one-out": negatives}
     looked_up = sorted({*asked["held-out"], *asked["leave-one-out"], *targets})
-    found = nearest(known, looked_up, corpus, block, rule)
+    found = nearest(known, looked_up, corpus, block, comparison)
     scenes = same_scene(found[SCENES], looked_up, calibration["duplicate"], references)
     named = held_scenes | scene_names({name: scenes[name] for name in looked_up if name not in held_scenes})
-    copies = nearest(controls, sorted(plan["clip_id"]), corpus, block, rule)
-    ours = nearest(known, looked_up, known.references(background), block, rule)
-    theirs = nearest(controls, sorted(plan["clip_id"]), known.references(background), block, rule)
+    copies = nearest(controls, sorted(plan["clip_id"]), corpus, block, comparison)
+    ours = nearest(known, looked_up, known.references(background), block, comparison)
+    theirs = nearest(controls, sorted(plan["clip_id"]), known.references(background), block, comparison)
     tables = []
-    for metric in metric_names():
+    for metric in found:
         copied = {name: scenes[name] for name in targets}
         parts = [best_elsewhere(found[metric][found[metric]["query"].isin(names)], names, scenes).assign(kind=kind, control="")
                  for kind, names in asked.items()]  # fmt: skip
         parts += [right_answers(copies[metric], known_answers(plan, metric, copied), copied).assign(kind="positive")]
         rows = pd.concat([part.assign(target=part.get("target", part["clip_id"])) for part in parts], ignore_index=True)
         rows = rows.assign(source=rows["target"].map(source), cluster=rows["target"].map(named), metric=metric)
-        preset = (corpus.flows if metric_of(metric).kind == "motion" else corpus.descriptors).provenance
+        estimator = (corpus.flows if metric_of(metric).kind == "motion" else corpus.descriptors).provenance
+        preset = comparison.preset(metric_of(metric), estimator)
         level = pd.concat([background_level(side[metric], calibration["top"]) for side in (ours, theirs)])
         tables.append(normalise(rows.assign(preset=preset), level, calibration["beta"]))
     return pd.concat(tables, ignore_index=True)[COLUMNS].astype({"value": float, "left_out": int})
@@ -318,7 +326,7 @@ def choose_thresholds(scores: pd.DataFrame, rate: float) -> dict[str, dict]:
         (negatives that the rate needs).
     """
     chosen = {}
-    for metric in metric_names():
+    for metric in (name for name in metric_names() if name in set(scores["metric"])):
         values = negatives_of(scores, metric)
         enough = len(values) >= negatives_needed(rate)
         threshold = threshold_at(values, rate) if enough else None

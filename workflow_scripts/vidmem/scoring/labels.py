@@ -12,7 +12,7 @@ from ..base.clip_table import usable
 from ..base.list_files import read_list
 from ..errors import USABLE, VidmemError
 from ..features.clip_features import ClipFeatures, same_provenance
-from ..features.motion_rule import MotionRule
+from ..features.motion_comparison import MotionComparison
 from .validation import content_values, motion_values
 
 LABELS = {"1": True, "0": False, "memorised": True, "not": False}
@@ -99,14 +99,14 @@ def name_by_set(features: ClipFeatures, name: str) -> ClipFeatures:
 
 
 def label_scores(
-    labels: pd.DataFrame, descriptors: list[ClipFeatures], flows: list[ClipFeatures], rule: MotionRule, motion_metric: str
+    labels: pd.DataFrame, descriptors: list[ClipFeatures], flows: list[ClipFeatures], comparison: MotionComparison
 ) -> pd.DataFrame:
     """Scores of the labelled pairs by every metric, in a table like that of the validation.
 
     Args:
         labels: table of read_labels.
         descriptors, flows: features of every set, with clip ids from name_by_set.
-        motion_metric: name of the motion metric.
+        comparison: the motion metrics and their rules.
 
     Returns:
         Columns of the validation, and label. `control` is 'human'. The motion score of a clip that is too short is NaN.
@@ -125,6 +125,6 @@ def label_scores(
             preset = next((part.provenance for part in descriptors if part.provenance), "")
             scores = content_values(pairs, vectors, (preset.split() or [""])[0])
         else:
-            scores = motion_values(pairs, flows, rule, motion_metric)
+            scores = motion_values(pairs, flows, comparison)
         tables.append(scores.merge(group[["first", "second", "label"]], on=["first", "second"]))
     return pd.concat(tables, ignore_index=True)

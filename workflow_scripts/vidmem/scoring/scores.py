@@ -13,13 +13,14 @@ from ..base.clip_table import is_usable, usable
 from ..errors import VidmemError
 from ..features.clip_features import ClipFeatures, motion_features
 from ..features.metrics import OWN, UNFILTERED, metrics_of
-from ..features.motion import best_window
+from ..features.motion import WindowMatch, best_window
+from ..features.motion_comparison import MotionComparison
 from ..features.motion_rule import MotionRule
 from ..features.natural_motion import allowed_pairs, natural_windows
 
 COLUMNS = [
     "clip_id", "prompt_id", "metric", "value", "match", "query_frame", "reference_frame", "natural", "threshold",
-    "verdict", "preset", "search",
+    "verdict", "preset", "search", "mirrored",
 ]  # fmt: skip
 
 
@@ -31,6 +32,7 @@ class PairScore(NamedTuple):
         value: -1..1; None if the score is not defined.
         first, second: frames or frame pairs that gave the score; -1 if it is not that of a single pair.
         natural: why no window can support a verdict; '' if the score is defined.
+        mirrored: whether the generated clip was seen mirrored.
     """
 
     metric: str
@@ -38,6 +40,7 @@ class PairScore(NamedTuple):
     first: int = -1
     second: int = -1
     natural: str = ""
+    mirrored: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,7 @@ def top_scores(matches: pd.DataFrame, prompt_of: dict[str, str], thresholds: dic
             "verdict": best["score"] >= threshold,  # False if the score is not defined
             "preset": best["preset"],
             "search": best["search"],
+            "mirrored": best["mirrored"],
         }
     )
     return result[COLUMNS]
@@ -94,7 +98,7 @@ def own_scores(
     clips: pd.DataFrame,
     own: tuple[ClipFeatures, ClipFeatures],
     corpus: tuple[ClipFeatures, ClipFeatures],
-    rule: MotionRule,
+    comparison: MotionComparison,
     thresholds: dict[str, float],
 ) -> pd.DataFrame:
     """Score of every generated clip against the training clip whose caption prompted it, by every metric.
@@ -102,6 +106,7 @@ def own_scores(
     Args:
         clips: clip table of generated clips; `target` is the training clip, or empty.
         own, corpus: (descriptors, flows) of the generated clips and of the corpus.
+        comparison: the motion metrics and their rules.
         thresholds: metric -> threshold. Without a threshold the verdict is False.
 
     Returns:
@@ -112,7 +117,7 @@ def own_scores(
         if not clip.target or clip.target not in corpus[0].spans:
             continue
         content = _content_scores(own[0].of(clip.clip_id), corpus[0].of(clip.target))
-        motion = _motion_scores(clip.clip_id, clip.target, own[1], corpus[1], rule)
+        motion = _motion_scores(clip.clip_id, clip.target, own[1], corpus[1], comparison)
         for features, found in ((own[0], content), (own[1], motion)):
             for score in found:
                 limit = thresholds.get(score.metric, np.nan)
@@ -120,7 +125,7 @@ def own_scores(
                 value = np.nan if score.value is None else score.value
                 frames = score.first, score.second
                 about = clip.clip_id, clip.prompt_id, score.metric + OWN, value, clip.target, *frames, score.natural
-                rows.append((*about, limit, verdict, features.provenance, "pair"))
+                rows.append((*about, limit, verdict, features.provenance, "pair", score.mirrored))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -129,20 +134,30 @@ def _content_scores(mine: np.ndarray, theirs: np.ndarray) -> Iterator[PairScore]
         yield PairScore(metric.name, *metric.pair(mine, theirs))
 
 
-def _motion_scores(clip_id: str, target: str, own: ClipFeatures, corpus: ClipFeatures, rule: MotionRule) -> Iterator[PairScore]:
+def _motion_scores(
+    clip_id: str, target: str, own: ClipFeatures, corpus: ClipFeatures, comparison: MotionComparison
+) -> Iterator[PairScore]:
     """Scores by every motion metric, with the filter and without it. Clips shorter than a window have one undefined score."""
     sides, first, second = ((own, clip_id), (corpus, target)), own.of(clip_id), corpus.of(target)
-    for metric in metrics_of("motion"):
+    for metric in comparison.metrics:
+        rule = comparison.rule_of(metric)
         if min(len(first), len(second)) < rule.k:
             yield PairScore(metric.name, None, natural="short")
             continue
-        scores = metric.pair(first, second, rule)
         natural = [window_reasons(features, name, rule) for features, name in sides]
         allowed = allowed_pairs(natural[0] != "", natural[1] != "", rule.filter.sides)
-        filtered, plain = best_window(scores, rule.pairing, allowed), best_window(scores, rule.pairing)
-        reason = "" if filtered.score is not None else next((r for side in natural for r in side if r), "")
-        yield PairScore(metric.name, *filtered, reason)
-        yield PairScore(metric.name + UNFILTERED, *plain)
+        views = [metric.pair(view, second, rule) for view in rule.views(first)]
+        filtered, plain = (_best_view(views, rule, chosen) for chosen in (allowed, None))
+        reason = "" if filtered[0].score is not None else next((r for side in natural for r in side if r), "")
+        yield PairScore(metric.name, *filtered[0], reason, filtered[1])
+        yield PairScore(metric.name + UNFILTERED, *plain[0], "", plain[1])
+
+
+def _best_view(views: list[np.ndarray], rule: MotionRule, allowed: np.ndarray | None) -> tuple[WindowMatch, bool]:
+    """The best pair of windows of all views of a clip, and whether that view is mirrored."""
+    matches = [best_window(scores, rule.pairing, allowed) for scores in views]
+    place = max(range(len(matches)), key=lambda place: (matches[place].score is not None, matches[place].score or 0, -place))
+    return matches[place], place > 0
 
 
 def window_reasons(features: ClipFeatures, clip_id: str, rule: MotionRule) -> np.ndarray:

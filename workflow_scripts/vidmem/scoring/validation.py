@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -15,6 +14,7 @@ from ..base.seeding import random_stream
 from ..features.clip_features import ClipFeatures, motion_features
 from ..features.metrics import Metric, metric_of, metrics_of
 from ..features.motion import COSINES, PAIRINGS
+from ..features.motion_comparison import MotionComparison
 from ..features.motion_rule import MotionRule
 from ..features.natural_motion import NaturalMotionFilter
 from ..search.exact_motion import MotionBlock, clip_scores, motion_block
@@ -38,8 +38,7 @@ def pair_scores(
     sampled: list[str],
     descriptors: tuple[ClipFeatures, ClipFeatures],
     flows: tuple[ClipFeatures, ClipFeatures],
-    metric: str,
-    rule: MotionRule,
+    comparison: MotionComparison,
     moving: float,
     seed: int,
 ) -> pd.DataFrame:
@@ -49,8 +48,7 @@ def pair_scores(
         sampled: clips of the corpus that form unrelated pairs.
         descriptors, flows: features of the corpus and of the controls. Those of the corpus need only hold the sampled clips and
             the clips that the controls were made from.
-        metric: name of the motion metric.
-        rule: its k and filter are used.
+        comparison: the motion metrics and their rules.
         moving: smallest mean magnitude of the flow of a clip that counts as moving.
         seed: seed of the sample of unrelated pairs.
 
@@ -65,7 +63,7 @@ def pair_scores(
     vectors = {name: features.of(name) for features in descriptors for name in names if name in features.spans}
     seen_to_move = pairs[~pairs["control"].isin(["unrelated", "picture-of-motion-twin"])]
     preset = (corpus.provenance.split() or [""])[0]
-    tables = [content_values(pairs, vectors, preset), motion_values(seen_to_move, flows, rule, metric)]
+    tables = [content_values(pairs, vectors, preset), motion_values(seen_to_move, flows, comparison)]
     LOGGER.info("%d pairs, %d clips move", len(pairs), len(movers))
     return pd.concat(tables, ignore_index=True)
 
@@ -139,8 +137,8 @@ def partial_filter(rule: NaturalMotionFilter, parts: str) -> NaturalMotionFilter
     return NaturalMotionFilter(**kept, sides=rule.sides)
 
 
-def motion_values(pairs: pd.DataFrame, flows: Sequence[ClipFeatures], rule: MotionRule, metric: str) -> pd.DataFrame:
-    """OFS-k of pairs for both cosines, both pairings and every filter of FILTERS.
+def motion_values(pairs: pd.DataFrame, flows: Sequence[ClipFeatures], comparison: MotionComparison) -> pd.DataFrame:
+    """Scores of pairs by every motion metric, for both pairings and every filter of FILTERS; of OFS-k also for both cosines.
 
     A pair gets -1 if no window can support a verdict, so that it never fires, whatever the threshold. A pair gets NaN if one of
     its clips is shorter than a window.
@@ -148,44 +146,52 @@ def motion_values(pairs: pd.DataFrame, flows: Sequence[ClipFeatures], rule: Moti
     Args:
         pairs: table of known_pairs.
         flows: features of the corpus and of the controls. A pair is left out if one of its clips has no flows.
-        rule: its k and filter are used.
-        metric: name of the motion metric.
+        comparison: the motion metrics and their rules.
 
     Returns:
         Table of COLUMNS.
     """
-    names = sorted(set(pairs["first"]) | set(pairs["second"]))
     owner = {name: features for features in flows for name in features.spans}
-    names = [name for name in names if name in owner]
-    place = {name: index for index, name in enumerate(names)}
-    chosen = pairs[pairs["first"].isin(place) & pairs["second"].isin(place)]
-    if not len(chosen):
-        return _empty()
-    first, second = chosen["first"].map(place).to_numpy(), chosen["second"].map(place).to_numpy()
-    tables: list[pd.DataFrame] = []
+    chosen = pairs[pairs["first"].isin(owner) & pairs["second"].isin(owner)]
+    clips = pd.concat([features.clips[["clip_id", "set"]] for features in flows])
+    tables = [_empty()]
+    for metric in comparison.metrics:
+        for rule, names in comparison.by_rule(metric, clips, list(dict.fromkeys(chosen["first"]))):
+            group = chosen[chosen["first"].isin(names)]
+            rules = [rule] if metric.whitened else [replace(rule, cosine=cosine) for cosine in COSINES]
+            tables += [_values_by_rule(group, owner, varied).assign(metric=metric.name) for varied in rules]
+    result = pd.concat(tables[1:] or tables, ignore_index=True)[COLUMNS]
+    return result.sort_values(["metric", "variant", "filter"], kind="stable", ignore_index=True)
+
+
+def _values_by_rule(pairs: pd.DataFrame, owner: dict[str, ClipFeatures], rule: MotionRule) -> pd.DataFrame:
+    """Scores of pairs for both pairings and every filter of FILTERS: the table `pairs` with variant, filter and value."""
+    sides = [list(dict.fromkeys(pairs[side])) for side in ("first", "second")]
+    first, second = (pairs[side].map({name: n for n, name in enumerate(names)}).to_numpy()
+                     for side, names in zip(("first", "second"), sides))  # fmt: skip
+    tables, cosines = [], None
     defined: dict[str, np.ndarray] = {}
-    for cosine, parts in product(COSINES, FILTERS):
-        varied = replace(rule, cosine=cosine, filter=partial_filter(rule.filter, parts))
-        block = _block(names, owner, varied)
-        cosines = block.fields @ block.fields.T
+    for parts in FILTERS:
+        varied = replace(rule, filter=partial_filter(rule.filter, parts))
+        queries, block = _block(sides[0], owner, varied, query=True), _block(sides[1], owner, varied)
+        cosines = queries.fields @ block.fields.T if cosines is None else cosines
         for pairing in PAIRINGS:
-            sides = None if parts == "none" else rule.filter.sides
-            (scores,) = clip_scores(block, block, replace(varied, pairing=pairing), [sides], cosines)
-            if parts == "none":
-                defined = {**defined, pairing: np.isfinite(scores)[first, second]}
-            values = np.where(np.isfinite(scores), scores, -1.0)[first, second]
-            values = np.where(defined[pairing], values, np.nan)
-            tables.append(chosen.assign(metric=metric, variant=f"{cosine} {pairing}", filter=parts, value=values))
-    return pd.concat(tables, ignore_index=True)[COLUMNS]
+            used = replace(varied, pairing=pairing)
+            (scores,) = clip_scores(queries, block, used, [None if parts == "none" else rule.filter.sides], cosines)
+            best = scores.reshape(-1, len(sides[0]), len(sides[1])).max(axis=0)[first, second]  # of the views
+            defined.setdefault(pairing, np.isfinite(best))  # the first of FILTERS is no filter
+            values = np.where(defined[pairing], np.where(np.isfinite(best), best, -1.0), np.nan)
+            tables.append(pairs.assign(variant=used.variant, filter=parts, value=values))
+    return pd.concat(tables, ignore_index=True)
 
 
-def _block(names: list[str], owner: dict[str, ClipFeatures], rule: MotionRule) -> MotionBlock:
+def _block(names: list[str], owner: dict[str, ClipFeatures], rule: MotionRule, query: bool = False) -> MotionBlock:
     """Flows of some clips, prepared for the search; `owner` gives the features that hold each clip."""
     fields = [owner[name].of(name) for name in names]
     rows = {id(features): features.rows.set_index("clip_id") for features in owner.values()}
     features = pd.concat([rows[id(owner[name])].loc[[name]] for name in names])
     counts = np.array([len(field) for field in fields])
-    return motion_block(names, counts, np.concatenate(fields), motion_features(features), rule)
+    return motion_block(names, counts, np.concatenate(fields), motion_features(features), rule, query)
 
 
 def expected_answers(metric: str) -> dict[str, bool]:

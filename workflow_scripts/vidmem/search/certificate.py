@@ -13,10 +13,11 @@ from ..base.shards import LISTED
 from ..base.store import load_tables
 from ..features.clip_features import ClipFeatures, load_queries
 from ..features.metrics import GSSCD, metric_of
+from ..features.motion_comparison import MotionComparison
 from ..features.motion_rule import MotionRule
 from .matches import block_of, content_matches, motion_matches, nearest_clips, nearest_motion, rescored_motion
 from .references import ReferenceShards
-from .through_index import content_candidates, motion_candidates
+from .through_index import content_candidates, index_grid, motion_candidates
 
 if TYPE_CHECKING:
     import faiss
@@ -38,7 +39,7 @@ def known_queries(sets: Mapping[str, Files], least: int) -> list[tuple[str, str]
 
 def best_scores(
     kind: str, sets: Mapping[str, Files], asked: Sequence[tuple[str, str]], references: ReferenceShards, index: faiss.Index,
-    search: dict, rule: MotionRule,
+    search: dict, comparison: MotionComparison | None,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Best score of each of some query clips, by an exact scan and through an index.
 
@@ -48,6 +49,7 @@ def best_scores(
         asked: set and clip id of each query clip.
         index: opened index.
         search: section `search` of the configuration.
+        comparison: the motion metrics, of which the index is that of the configured one; None for an index of content.
 
     Returns:
         Scores of the exact scan and scores through the index, float [n] each; NaN for a clip without a match.
@@ -57,8 +59,11 @@ def best_scores(
         if names := [name for asked_set, name in asked if asked_set == own]:
             clips, arrays, rows = (files[name] for name in LISTED[kind])
             queries = load_queries(clips, arrays, rows, set(names))
-            given = queries, names, references, index, search
-            scores.append(_content_scores(*given) if kind == "content" else _motion_scores(*given, rule))
+            if comparison is None:
+                scores.append(_content_scores(queries, names, references, index, search))
+                continue
+            for rule, group in comparison.by_rule(comparison.configured, queries.clips, names):
+                scores.append(_motion_scores(queries, group, references, index, search, rule))
     exact, found = (np.concatenate(side) for side in zip(*scores))
     return exact, found
 
@@ -80,8 +85,8 @@ def _content_scores(
 def _motion_scores(
     queries: ClipFeatures, names: list[str], references: ReferenceShards, index: faiss.Index, search: dict, rule: MotionRule
 ) -> tuple[np.ndarray, np.ndarray]:
-    sides, block = rule.filter.sides, block_of(queries, names, rule)
-    coarse = block_of(queries, names, rule, search["motion_grid"])
+    sides, block = rule.filter.sides, block_of(queries, names, rule, query=True)
+    coarse = block_of(queries, names, rule, index_grid(rule, search), query=True)
     answers = [
         nearest_motion(block, references, rule, [sides], 1)[0],
         motion_candidates(index, coarse, references, rule, search),

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..features.flow_measures import FlowFeatures
-from ..features.motion import best_window, normalise_flows, window_scores
+from ..features.motion import best_window, window_scores
 from ..features.motion_rule import MotionRule
 from ..features.natural_motion import allowed_pairs, natural_windows
 from .references import Candidates, merge_candidates, no_candidates
@@ -28,12 +28,14 @@ class MotionBlock:
         fields: float32 [sum of counts, 2 h w]; the inner product of two rows is their cosine.
         natural: str [sum of counts], the reason why the k-window that starts at each frame pair is natural. '' if it is not
             natural, and 'short' if the clip ends before the window does.
+        mirrored: whether a clip is seen mirrored, left to right: bool [clips].
     """
 
     clip_ids: list[str]
     counts: np.ndarray
     fields: np.ndarray
     natural: np.ndarray
+    mirrored: np.ndarray
 
     @property
     def starts(self) -> np.ndarray:
@@ -42,8 +44,9 @@ class MotionBlock:
 
 
 def motion_block(
-    clip_ids: Sequence[str], counts: Sequence[int] | np.ndarray, flows: np.ndarray, features: FlowFeatures, rule: MotionRule
-) -> MotionBlock:
+    clip_ids: Sequence[str], counts: Sequence[int] | np.ndarray, flows: np.ndarray, features: FlowFeatures, rule: MotionRule,
+    query: bool = False,
+) -> MotionBlock:  # fmt: skip
     """Prepare the flows of some clips for the search.
 
     Args:
@@ -51,7 +54,8 @@ def motion_block(
         counts: frame pairs of each clip.
         flows: float [sum of counts, 2, h, w].
         features: measures of the same frame pairs.
-        rule: its k, cosine and filter are used.
+        rule: says what is compared, and which windows are natural.
+        query: whether these are query clips. A query clip stands once for each of its views, see MotionRule.views.
     """
     reasons = np.full(len(flows), "short", dtype="U8")
     first = 0
@@ -60,18 +64,26 @@ def motion_block(
         part = type(features)(*[values[first : first + count] for values in vars(features).values()])
         reasons[first : first + windows] = natural_windows(part, rule.k, rule.filter)[:windows]
         first += count
-    return MotionBlock(list(clip_ids), np.asarray(counts, np.int64), normalise_flows(flows, rule.cosine), reasons)
+    views = rule.views(flows) if query else [flows]
+    fields = [rule.fields(view) for view in views]
+    times, own = len(views), np.asarray(counts, np.int64)
+    mirrored = np.arange(times * len(own)) >= len(own)
+    return MotionBlock(list(clip_ids) * times, np.tile(own, times), np.concatenate(fields), np.tile(reasons, times), mirrored)
 
 
 @dataclass(frozen=True)
 class MotionMatch:
-    """The best pair of windows of two clips, and its score. The score is None if no pair of windows can support a verdict."""
+    """The best pair of windows of two clips, and its score. The score is None if no pair of windows can support a verdict.
+
+    `mirrored` says whether the query clip was seen mirrored.
+    """
 
     query: str
     reference: str
     score: float | None
     query_pair: int
     reference_pair: int
+    mirrored: bool = False
 
 
 def search_motion(
@@ -205,7 +217,8 @@ def pair_match(queries: MotionBlock, index: int, reference: MotionBlock, rule: M
     right = reference.natural[: scores.shape[1]] != ""
     allowed = None if sides is None else allowed_pairs(left, right, sides)
     best = best_window(scores, rule.pairing, allowed)
-    return MotionMatch(queries.clip_ids[index], reference.clip_ids[0], best.score, best.first, best.second)
+    mirrored = bool(queries.mirrored[index])
+    return MotionMatch(queries.clip_ids[index], reference.clip_ids[0], best.score, best.first, best.second, mirrored)
 
 
 def why_natural(queries: MotionBlock, index: int) -> str:

@@ -18,7 +18,10 @@ from .references import Candidates, ReferenceShards, ScanState, in_order_of_shar
 
 SPARE = 5
 """Candidates kept beyond the number wanted. The product of a pair of clips decides, and that of a block rounds differently."""
-COLUMNS = ["query", "reference", "query_frame", "reference_frame", "score", "rank", "search", "metric", "natural", "preset"]
+COLUMNS = [
+    "query", "reference", "query_frame", "reference_frame", "score", "rank", "search", "metric", "natural", "preset",
+    "mirrored",
+]  # fmt: skip
 
 
 def nearest_clips(
@@ -104,24 +107,27 @@ def content_matches(
 def _ranked(names: Sequence[str], rows: list[list[tuple]], top: int, search: str, metric: str, preset: str) -> pd.DataFrame:
     """Table of the best matches of every query clip. If scores are equal, the lower clip id comes first."""
     table = [
-        (query, clip, *frames, score, rank, search, metric, "", preset)
+        (query, clip, *frames, score, rank, search, metric, "", preset, False)
         for query, found in zip(names, rows)
         for rank, (score, clip, *frames) in enumerate(sorted(found, key=lambda row: (-row[0], row[1]))[:top], 1)
     ]
     return pd.DataFrame(table, columns=COLUMNS)
 
 
-def block_of(features: ClipFeatures, clip_ids: Sequence[str], rule: MotionRule, grid: int = 0) -> MotionBlock:
+def block_of(
+    features: ClipFeatures, clip_ids: Sequence[str], rule: MotionRule, grid: int = 0, query: bool = False
+) -> MotionBlock:
     """Flows of some clips, prepared for the search.
 
     Args:
         grid: side of a coarser grid to search on; 0 for the grid of the flows. The natural motion filter always uses the
             measures of the flows as they are stored.
+        query: whether these are query clips, see motion_block.
     """
     flows, counts = features.select(clip_ids)
     flows = pool_flows(flows, grid) if grid else flows
     measured = motion_features(features.table_of(clip_ids))
-    return motion_block(clip_ids, counts, flows, measured, rule)
+    return motion_block(clip_ids, counts, flows, measured, rule, query)
 
 
 def motion_blocks(
@@ -176,17 +182,25 @@ def rescored_motion(
         top: matches kept for each query clip.
 
     Returns:
-        Matches of each query clip.
+        Matches of each query clip, in the order of the block. A reference has one match, by the better view.
     """
-    rows: list[list[tuple[float, str, MotionMatch]]] = [[] for _ in queries.clip_ids]
+    rows: dict[str, list[tuple[float, str, bool, MotionMatch]]] = {name: [] for name in queries.clip_ids}
     block = None
     for query, clip, features in in_order_of_shards(references, found):
         if block is None or block.clip_ids != [clip]:
             block = block_of(features, [clip], rule)
         match = pair_match(queries, query, block, rule, sides)
         if match.score is not None:
-            rows[query].append((-match.score, clip, match))
-    return [[match for *_, match in sorted(ranked, key=lambda row: row[:2])[:top]] for ranked in rows]
+            rows[queries.clip_ids[query]].append((-match.score, clip, match.mirrored, match))
+    return [_best_views(sorted(ranked, key=lambda row: row[:3]))[:top] for ranked in rows.values()]
+
+
+def _best_views(ranked: Iterable[tuple[float, str, bool, MotionMatch]]) -> list[MotionMatch]:
+    """The first match of every reference clip."""
+    best: dict[str, MotionMatch] = {}
+    for _, clip, _, match in ranked:
+        best.setdefault(clip, match)
+    return list(best.values())
 
 
 def motion_matches(
@@ -204,11 +218,11 @@ def motion_matches(
         Table of COLUMNS.
     """
     rows = []
-    for index, (query, matches) in enumerate(zip(queries.clip_ids, found)):
+    for index, (query, matches) in enumerate(zip(dict.fromkeys(queries.clip_ids), found, strict=True)):
         for rank, match in enumerate(matches, 1):
             score, places = match.score, (match.query_pair, match.reference_pair)
-            rows.append((query, match.reference, *places, score, rank, search, metric, "", estimator))
+            rows.append((query, match.reference, *places, score, rank, search, metric, "", estimator, match.mirrored))
         if not matches:
             reason = why_natural(queries, index) or "no reference window"
-            rows.append((query, "", -1, -1, np.nan, 1, search, metric, reason, estimator))
+            rows.append((query, "", -1, -1, np.nan, 1, search, metric, reason, estimator, False))
     return pd.DataFrame(rows, columns=COLUMNS)

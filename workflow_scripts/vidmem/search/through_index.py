@@ -13,6 +13,7 @@ import pandas as pd
 
 from ..base.seeding import seed_of
 from ..errors import VidmemError
+from ..features.background import GRID
 from ..features.clip_features import ClipFeatures, reference_rows
 from ..features.motion_rule import MotionRule
 from ..features.statistics import share_interval
@@ -95,6 +96,16 @@ def stored_vectors(references: ReferenceShards, ids: np.ndarray) -> np.ndarray:
         here = shards == shard
         vectors[here] = references.array(int(shard))[rows[here]]
     return vectors
+
+
+def index_grid(rule: MotionRule | None, search: dict) -> int:
+    """Side of the grid of the windows in an index of motion. Fields that are whitened have a grid of their own.
+
+    Args:
+        rule: the rule of motion; None for an index of content.
+        search: section `search` of the configuration.
+    """
+    return search["motion_grid"] if rule is None or rule.weights is None else GRID
 
 
 def motion_vectors(

@@ -1,0 +1,210 @@
+"""The background of motion: the spectrum of the motion that clips have in common, by which motion is compared without it.
+
+A pan, a zoom or a thing that scrolls fills the low spatial frequencies of a flow field. Two clips that pan agree there,
+although neither is a copy of the other. A whitened field has each of its frequencies divided by how much of it is common.
+docs/methods.md derives the measure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import scipy.fft
+
+from ..base.identity import video_of
+from ..base.seeding import seed_of
+from ..base.store import hash_text, load_table, save_table
+from ..errors import VidmemError
+from .motion import EPSILON, check_flows, pool_flows
+
+GRID = 16
+"""Side of the grid on which motion is compared without the background, in cells."""
+FOLDS = 5
+"""Parts of the background. Clips of one video are in one part, which is left out where one of them is looked up."""
+POWER = 0.25
+"""A frequency is divided by its mean energy to this power. 0.5 would whiten it, 0 would leave it as it is."""
+FLOOR = 3e-4
+"""Energy that is added to every frequency, as a share of the largest: few fields say nothing of some frequencies."""
+LEAST = 16
+"""Fewest fields that make a background."""
+UNIT = 2.0**-40
+"""Energies are summed in whole multiples of this number. Such sums do not depend on the order, so not on the shards either."""
+
+
+@dataclass(frozen=True)
+class Background:
+    """Energies of the frequencies of flow fields, as many of them as were sampled.
+
+    Attributes:
+        clips: name of the set of clips that was sampled, such as 'corpus-films'.
+        computed_by: estimator of the flows.
+        energies: sums over the fields of each part, int64 [FOLDS, 2, GRID, GRID], in multiples of UNIT.
+        counts: fields of each part, int64 [FOLDS].
+    """
+
+    clips: str
+    computed_by: str
+    energies: np.ndarray
+    counts: np.ndarray
+
+    def fold_of(self, clip_id: str) -> int:
+        """The part of the background that a clip's video belongs to. The name of a set in front of the id does not count."""
+        return seed_of("background", video_of(clip_id.rpartition("/")[2])) % FOLDS
+
+    def spectrum(self, without: int | None = None) -> np.ndarray:
+        """Mean energy of every frequency of a field of unit norm, float64 [2, GRID, GRID]. All are equal if there is no field.
+
+        Args:
+            without: number of a part to leave out; None for the whole background.
+        """
+        kept = np.arange(FOLDS) != (-1 if without is None else without)
+        if not self.counts[kept].sum():
+            return np.full((2, GRID, GRID), 1 / (2 * GRID * GRID))
+        return self.energies[kept].sum(axis=0) * UNIT / self.counts[kept].sum()
+
+    @cached_property
+    def weights(self) -> dict[int | None, np.ndarray]:
+        """For every part that is left out, and for None, the factor of every frequency, float32 [2, GRID, GRID]."""
+        return {without: frequency_weights(self.spectrum(without)) for without in (None, *range(FOLDS))}
+
+    @cached_property
+    def name(self) -> str:
+        """What scores cite: a digest of the energies."""
+        return hash_text(self.energies.tolist(), self.counts.tolist())[:16]
+
+
+def save_background(path: Path | str, background: Background) -> None:
+    """Save a background: a row for every part and frequency, with the fields of the part."""
+    places = np.indices(background.energies.shape).reshape(4, -1)
+    columns = dict(zip(("fold", "component", "row", "column"), places))
+    table = pd.DataFrame(columns | {"energy": background.energies.ravel(), "fields": background.counts[places[0]]})
+    save_table(path, table.assign(set=background.clips, computed_by=background.computed_by))
+
+
+def load_background(path: Path | str) -> Background:
+    """Load a background that save_background saved.
+
+    Raises:
+        VidmemError: a table of another shape.
+    """
+    table = load_table(path)
+    if len(table) != FOLDS * 2 * GRID * GRID:
+        raise VidmemError(f"{FOLDS} parts of 2 x {GRID} x {GRID} frequencies", f"{len(table)} rows", str(path))
+    table = table.sort_values(["fold", "component", "row", "column"])
+    energies = table["energy"].to_numpy(np.int64).reshape(FOLDS, 2, GRID, GRID)
+    counts = table["fields"].to_numpy(np.int64).reshape(FOLDS, -1)[:, 0]
+    return Background(table["set"].iloc[0], table["computed_by"].iloc[0], energies, counts)
+
+
+def frequency_weights(spectrum: np.ndarray) -> np.ndarray:
+    """Factors that divide the frequencies of a field by a power of their mean energy: float32 of the shape of `spectrum`."""
+    return ((spectrum + FLOOR * spectrum.max()) ** -POWER).astype(np.float32)
+
+
+def field_frequencies(flows: np.ndarray) -> np.ndarray:
+    """Frequencies of flow fields: the two-dimensional cosine transform (DCT-II, orthonormal) of each component.
+
+    Args:
+        flows: float [P, 2, h, w] on a grid whose sides GRID divides.
+
+    Returns:
+        float32 [P, 2, GRID, GRID]. The inner product of two fields is that of their frequencies.
+    """
+    return scipy.fft.dctn(pool_flows(flows, GRID), axes=(2, 3), norm="ortho").astype(np.float32)
+
+
+def moves(flows: np.ndarray) -> np.ndarray:
+    """Whether any vector of a field is long enough to have a direction: bool [P]."""
+    return (np.einsum("pchw,pchw->phw", flows, flows) >= EPSILON**2).any(axis=(1, 2))
+
+
+def whitened_fields(flows: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Flow fields without what is common, as vectors whose inner product is their cosine.
+
+    Args:
+        flows: float [P, 2, h, w], grid pixels per frame step.
+        weights: factor of every frequency, float32 [2, GRID, GRID]; see Background.weights.
+
+    Returns:
+        float32 [P, 2 * GRID * GRID], of unit norm; zero for a field without motion.
+
+    Raises:
+        VidmemError: flows of another shape or not finite, or a grid that GRID does not divide.
+    """
+    flows = check_flows(flows)
+    fields = (field_frequencies(flows) * weights).reshape(len(flows), 2 * GRID * GRID)
+    norms = np.linalg.norm(fields, axis=1, keepdims=True)
+    return np.where(moves(flows)[:, None], fields / np.maximum(norms, 1e-12), 0).astype(np.float32)
+
+
+def common_part(flows: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Flow fields as they are compared, before and after the background is removed; for figures.
+
+    Args:
+        flows: float [P, 2, h, w].
+
+    Returns:
+        Pooled fields and whitened fields, float32 [P, 2, GRID, GRID] each. A whitened field has the norm of its pooled field.
+    """
+    pooled = pool_flows(flows, GRID)
+    norms = np.linalg.norm(pooled.reshape(len(pooled), -1), axis=1)[:, None, None, None]
+    fields = whitened_fields(flows, weights).reshape(pooled.shape)
+    return pooled, (scipy.fft.idctn(fields, axes=(2, 3), norm="ortho") * norms).astype(np.float32)
+
+
+def fit_background(clips: str, computed_by: str, sampled: Iterable[tuple[str, np.ndarray]]) -> Background:
+    """Measure the background on flows of clips.
+
+    Args:
+        clips: name of the set of the clips.
+        computed_by: estimator of the flows.
+        sampled: clip id and flows, float [P, 2, h, w], of every sampled clip. Memory holds one clip at a time.
+
+    Raises:
+        VidmemError: flows that are not finite, or of a grid that GRID does not divide.
+    """
+    background = Background(clips, computed_by, np.zeros((FOLDS, 2, GRID, GRID), np.int64), np.zeros(FOLDS, np.int64))
+    for clip_id, flows in sampled:
+        flows = check_flows(flows)
+        fields = field_frequencies(flows[moves(flows)]).astype(np.float64)
+        energies = fields**2
+        shares = energies / np.maximum(energies.sum(axis=(1, 2, 3), keepdims=True), 1e-300)
+        fold = background.fold_of(clip_id)
+        background.energies[fold] += np.rint(shares / UNIT).astype(np.int64).sum(axis=0)
+        background.counts[fold] += len(fields)
+    return background
+
+
+def check_origin(background: Background, estimator: str, where: str) -> None:
+    """Check that the background of another audit was measured on flows like those that it is to be compared with.
+
+    Args:
+        estimator: what computed the flows here; '' if there are none.
+        where: place named in the message.
+
+    Raises:
+        VidmemError: another estimator, side, grid or weights.
+    """
+    if estimator and background.computed_by != estimator:
+        raise VidmemError(f"a background of flows by {estimator}", background.computed_by, where, "compute one of them again")
+
+
+def check_background(background: Background, pairs: int, where: str) -> None:
+    """Stop the run if a background says too little.
+
+    Args:
+        pairs: frame pairs of the set that was sampled. A set without any, such as one of still images, needs no background.
+        where: place named in the message.
+
+    Raises:
+        VidmemError: fewer than LEAST fields move.
+    """
+    found = int(background.counts.sum())
+    if pairs and found < LEAST:
+        hint = "sample more splits (motion.background.splits), take the background of another audit, or use metric: ofs_k"
+        raise VidmemError(f"at least {LEAST} flow fields with motion for the background", found, where, hint)
