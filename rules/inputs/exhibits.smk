@@ -17,9 +17,12 @@ def gallery_files(wildcards):
 
 
 def motion_panel_files(wildcards):
-    """Files with the scores, frames and flows of all models, and with the frames and flows of their corpora."""
+    """Files with the scores, frames and flows of all models, and with the frames, flows and backgrounds of their corpora."""
     sets = [f"generated-{name}" for name in audit.models] + [f"corpus-{name}" for name in audit.audited]
-    return scored_frames(audit.models) | {"flows": audit.lists("motion", sets)}
+    return scored_frames(audit.models) | {
+        "flows": audit.lists("motion", sets),
+        "backgrounds": [f"{audit.root}/background/{corpus}.parquet" for corpus in audit.audited],
+    }
 
 
 def clip_files(wildcards):

@@ -1,5 +1,6 @@
 """What the galleries, the motion panel and the figure of inverted images show, on made-up clips."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,6 +11,8 @@ from vidmem.corpus.frames import fit_frames
 from vidmem.exhibits.best_matches import Pair, match_row, matched_frames
 from vidmem.exhibits.inversion_samples import choose_images, sample_rows
 from vidmem.exhibits.motion_matches import SIDE, motion_row, motion_window
+from vidmem.features.motion import mirror_flows
+from vidmem.features.motion_rule import MotionRule
 from vidmem.inversion.noise_files import array_name, save_noise
 
 PAIR = Pair("net", "g", "t", 0.9, 3, 1, "a cat", "two cats", 4, 0.5, "")
@@ -58,7 +61,7 @@ def test_a_row_of_a_gallery_says_what_was_found(frames):
 def test_a_window_has_frame_pairs_with_their_flow(stream):
     clip, flows = stream.integers(0, 255, (5, SIDE, SIDE, 3), np.uint8), np.zeros((4, 2, 4, 4), np.float16)
     flows[2, 0] = 1.0  # only the third pair moves
-    window = motion_window(clip, flows, 1, 2)
+    window = motion_window(clip, flows, 1, MotionRule(2))
     assert len(window) == 2
     for place, (first, second, _) in enumerate(window, 1):
         assert np.array_equal(first, clip[place])
@@ -71,12 +74,28 @@ def test_both_windows_of_a_motion_match_begin_where_the_score_was_found(frames, 
         name: SimpleNamespace(of=lambda clip_id, length=length: np.ones((length, 2, 4, 4)))
         for name, length in (("corpus-own", 5), ("generated-net", 4))
     }
-    row = motion_row(PAIR, frames, flows, ABOUT, "OFS-1", 1)
+    row = motion_row(PAIR, frames, flows, ABOUT, "OFS-1", MotionRule(1))
     assert row["metric"] == "OFS-1"
     for side, (name, clip_id, first) in {"training": ("corpus-own", "t", 1), "generated": ("generated-net", "g", 3)}.items():
         whole = fit_frames(frames.of(name, clip_id), (SIDE, SIDE), "stretch")
         assert np.array_equal(row[side][0][0], whole[first])
         assert np.array_equal(row[side][0][1], whole[first + 1])
+
+
+def test_a_mirrored_match_is_shown_as_it_was_compared(frames, stream):
+    moving = stream.normal(size=(4, 2, 16, 16))
+    flows = {
+        "corpus-own": SimpleNamespace(of=lambda _: moving),
+        "generated-net": SimpleNamespace(of=lambda _: mirror_flows(moving)),
+    }
+    pair = replace(PAIR, mirrored=True, training_frame=2, generated_frame=2)
+    row = motion_row(pair, frames, flows, ABOUT, "WOFS-1", MotionRule(1, "whitened", weights=np.ones((2, 16, 16), np.float32)))
+    assert row["mirrored"]
+    for shown, other in zip(row["training"][0][2:], row["generated"][0][2:], strict=True):
+        assert np.array_equal(shown, other)
+    whole = fit_frames(frames.of("generated-net", "g"), (SIDE, SIDE), "stretch")
+    assert np.array_equal(row["generated"][0][0], whole[2][:, ::-1])
+    assert len(row["training"][0]) == 4  # with the flow without its background
 
 
 def inversions(*rows):

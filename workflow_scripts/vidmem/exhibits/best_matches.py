@@ -24,6 +24,7 @@ class Pair:
         copies: how often training saw the training clip.
         threshold: threshold of the verdict.
         file: file of a clip that was generated elsewhere, hostile text; '' for other clips.
+        mirrored: whether the generated clip matches when it is seen mirrored.
     """
 
     model: str
@@ -37,6 +38,7 @@ class Pair:
     copies: int
     threshold: float
     file: str
+    mirrored: bool = False
 
 
 def best_pairs(
@@ -70,6 +72,7 @@ def best_pairs(
             int(training.loc[row.match, "copies"]),
             float(row.threshold),
             file_of(generated.loc[row.clip_id, "provenance"]),
+            bool(row.mirrored),
         )
         for row in ranked.itertuples()
     ]

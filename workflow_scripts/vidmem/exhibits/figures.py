@@ -116,9 +116,10 @@ def gallery(rows: Sequence[dict], title: str, columns: int = 2, count: int = 6) 
             upper = strip(row["training"], count, row["training_frame"])
             lower = strip(row["generated"], count, row["generated_frame"])
             gap = np.full((3, upper.shape[1], 3), 255, np.uint8)
+            side = "generated, mirrored" if row["mirrored"] else "generated"
             axis.imshow(np.concatenate([upper, gap, lower]), interpolation="nearest")
             axis.text(-4, len(upper) / 2, "training", rotation=90, ha="right", va="center", fontsize=7)
-            axis.text(-4, len(upper) * 1.5, "generated", rotation=90, ha="right", va="center", fontsize=7)
+            axis.text(-4, len(upper) * 1.5, side, rotation=90, ha="right", va="center", fontsize=7)
             verdict = "memorised" if row["score"] >= row["threshold"] else "below threshold"
             seen = f"seen {row['copies']}x" if row["copies"] else ""
             head = ", ".join(part for part in (row["label"], f"{row['metric']} {row['score']:.2f} ({verdict})", seen) if part)
@@ -169,8 +170,7 @@ def motion_panel(rows: Sequence[dict], k: int) -> plt.Figure:
     """Figure of the best motion matches: frame pairs and their flow as colours.
 
     Args:
-        rows: dictionaries with training, generated (lists of (frame, next frame, flow picture)), score, threshold, caption,
-            label, metric (name of the metric), and file if the clip was generated elsewhere.
+        rows: dictionaries of motion_row.
         k: number of frame pairs of a window.
     """
     title = f"Motion matches: the {k} frame pairs of the best window, and their flow"
@@ -182,22 +182,23 @@ def motion_panel(rows: Sequence[dict], k: int) -> plt.Figure:
             axis.axis("off")
             upper, lower = (_pair_row(row[side]) for side in ("training", "generated"))
             gap = np.full((3, upper.shape[1], 3), 255, np.uint8)
+            side = "generated, mirrored" if row["mirrored"] else "generated"
             axis.imshow(np.concatenate([upper, gap, lower]), interpolation="nearest")
             axis.text(-4, len(upper) / 2, "training", rotation=90, ha="right", va="center", fontsize=7)
-            axis.text(-4, len(upper) * 1.5, "generated", rotation=90, ha="right", va="center", fontsize=7)
+            axis.text(-4, len(upper) * 1.5, side, rotation=90, ha="right", va="center", fontsize=7)
             verdict = "motion-memorised" if row["score"] >= row["threshold"] else "below threshold"
             head = f"{row['label']}, {row['metric']} {row['score']:.3f} ({verdict})"
             axis.set_title(f"{head}\n{pair_words(row, 90)}", fontsize=7.5, loc="left")
-        figure.suptitle(title + "  (hue: direction, saturation: speed)", fontsize=9.5)
+        whitened = "; third: flow, fourth: without what clips have in common" if len(rows[0]["training"][0]) > 3 else ""
+        figure.suptitle(f"{title}  (hue: direction, saturation: speed{whitened})", fontsize=9.5)
         figure.tight_layout()
         return figure
 
 
-def _pair_row(pairs: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> np.ndarray:
+def _pair_row(pairs: Sequence[tuple[np.ndarray, ...]]) -> np.ndarray:
     tiles = []
-    for first, second, colours in pairs:
-        gap = np.full((len(first), 4, 3), 255, np.uint8)
-        tiles += [first, second, colours, gap]
+    for pictures in pairs:
+        tiles += [*pictures, np.full((len(pictures[0]), 4, 3), 255, np.uint8)]
     return np.concatenate(tiles[:-1], axis=1)
 
 

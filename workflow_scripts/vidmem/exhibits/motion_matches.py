@@ -8,45 +8,57 @@ import numpy as np
 
 from ..corpus.clip_frames import Frames
 from ..corpus.frames import fit_frames
+from ..features.background import without_background
 from ..features.clip_features import ClipFeatures
 from ..features.flow import colour_flow
+from ..features.motion import mirror_flows
+from ..features.motion_rule import MotionRule
 from .best_matches import Pair, words_of
 
 SIDE = 64
 """Height and width of a tile, pixels. One size lets models and corpora of different sizes stand side by side."""
 
 
+Tiles = tuple[np.ndarray, ...]
+"""Frame, next frame, picture of the flow; also of the flow without its background if the metric removes it. uint8 [SIDE, SIDE, 3]"""
+
+
 def motion_row(
-    pair: Pair, frames: Frames, flows: Mapping[str, ClipFeatures], about: Mapping[str, str], metric: str, k: int
+    pair: Pair, frames: Frames, flows: Mapping[str, ClipFeatures], about: Mapping[str, str], metric: str, rule: MotionRule
 ) -> dict:
-    """Row of the motion panel for a match: the k frame pairs of both windows, their flow, and texts.
+    """Row of the motion panel for a match: the frame pairs of both windows, their flow, and texts.
 
     Args:
         frames: frames of both sets of clips.
         flows: set of clips -> its flow.
         about: corpus and label of the model.
         metric: name of the metric in the figure.
-        k: number of frame pairs of a window.
+        rule: says how the flows are compared.
     """
-    sides = {
-        "training": (f"corpus-{about['corpus']}", pair.training, pair.training_frame),
-        "generated": (f"generated-{pair.model}", pair.generated, pair.generated_frame),
-    }
-    windows = {
-        side: motion_window(frames.of(name, clip_id), flows[name].of(clip_id), first, k)
-        for side, (name, clip_id, first) in sides.items()
-    }
-    return {"metric": metric, **windows, **words_of(pair, about["label"])}
+    training, generated = f"corpus-{about['corpus']}", f"generated-{pair.model}"
+    clip, moving = frames.of(generated, pair.generated), flows[generated].of(pair.generated)
+    if pair.mirrored:
+        clip, moving = clip[:, :, ::-1], mirror_flows(moving)
+    own = frames.of(training, pair.training), flows[training].of(pair.training)
+    return {
+        "metric": metric, "mirrored": pair.mirrored,
+        "training": motion_window(*own, pair.training_frame, rule),
+        "generated": motion_window(clip, moving, pair.generated_frame, rule),
+        **words_of(pair, about["label"]),
+    }  # fmt: skip
 
 
-def motion_window(frames: np.ndarray, flows: np.ndarray, first: int, k: int) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Frame, next frame and picture of the flow, each uint8 [SIDE, SIDE, 3], for each of the k pairs of a window.
+def motion_window(frames: np.ndarray, flows: np.ndarray, first: int, rule: MotionRule) -> list[Tiles]:
+    """Tiles of every frame pair of a window.
 
     Args:
         frames: uint8 [T, H, W, 3]; flows: float [T - 1, 2, h, w].
         first: index of the first frame pair of the window.
-        k: number of frame pairs of the window.
+        rule: says how many frame pairs a window has, and how they are compared.
     """
     pictures = fit_frames(frames, (SIDE, SIDE), "stretch")
-    colours = [fit_frames(colour_flow(field)[None], (SIDE, SIDE), "stretch")[0] for field in flows[first : first + k]]
-    return [(pictures[first + place], pictures[first + place + 1], colour) for place, colour in enumerate(colours)]
+    fields = [np.asarray(flows[first : first + rule.k], np.float32)]
+    if rule.weights is not None:
+        fields.append(without_background(fields[0], rule.weights))
+    colours = zip(*([fit_frames(colour_flow(one)[None], (SIDE, SIDE), "stretch")[0] for one in kind] for kind in fields))
+    return [(pictures[first + place], pictures[first + place + 1], *tiles) for place, tiles in enumerate(colours)]

@@ -142,19 +142,20 @@ def whitened_fields(flows: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return np.where(moves(flows)[:, None], fields / np.maximum(norms, 1e-12), 0).astype(np.float32)
 
 
-def common_part(flows: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Flow fields as they are compared, before and after the background is removed; for figures.
+def without_background(flows: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Flow fields as they are compared, with the background removed; for figures.
 
     Args:
         flows: float [P, 2, h, w].
+        weights: see whitened_fields.
 
     Returns:
-        Pooled fields and whitened fields, float32 [P, 2, GRID, GRID] each. A whitened field has the norm of its pooled field.
+        float32 [P, 2, GRID, GRID]. The longest vector of a field is as long as before on that grid.
     """
     pooled = pool_flows(flows, GRID)
-    norms = np.linalg.norm(pooled.reshape(len(pooled), -1), axis=1)[:, None, None, None]
-    fields = whitened_fields(flows, weights).reshape(pooled.shape)
-    return pooled, (scipy.fft.idctn(fields, axes=(2, 3), norm="ortho") * norms).astype(np.float32)
+    fields = scipy.fft.idctn(whitened_fields(flows, weights).reshape(pooled.shape), axes=(2, 3), norm="ortho")
+    before, after = (np.hypot(side[:, 0], side[:, 1]).max(axis=(1, 2)) for side in (pooled, fields))
+    return (fields * (before / np.maximum(after, 1e-12))[:, None, None, None]).astype(np.float32)
 
 
 def fit_background(clips: str, computed_by: str, sampled: Iterable[tuple[str, np.ndarray]]) -> Background:
