@@ -116,10 +116,9 @@ def gallery(rows: Sequence[dict], title: str, columns: int = 2, count: int = 6) 
             upper = strip(row["training"], count, row["training_frame"])
             lower = strip(row["generated"], count, row["generated_frame"])
             gap = np.full((3, upper.shape[1], 3), 255, np.uint8)
-            side = "generated, mirrored" if row["mirrored"] else "generated"
             axis.imshow(np.concatenate([upper, gap, lower]), interpolation="nearest")
             axis.text(-4, len(upper) / 2, "training", rotation=90, ha="right", va="center", fontsize=7)
-            axis.text(-4, len(upper) * 1.5, side, rotation=90, ha="right", va="center", fontsize=7)
+            axis.text(-4, len(upper) * 1.5, "generated", rotation=90, ha="right", va="center", fontsize=7)
             verdict = "memorised" if row["score"] >= row["threshold"] else "below threshold"
             seen = f"seen {row['copies']}x" if row["copies"] else ""
             head = ", ".join(part for part in (row["label"], f"{row['metric']} {row['score']:.2f} ({verdict})", seen) if part)

@@ -20,7 +20,7 @@ SIDE = 64
 
 
 Tiles = tuple[np.ndarray, ...]
-"""Frame, next frame, picture of the flow; also of the flow without its background if the metric removes it. uint8 [SIDE, SIDE, 3]"""
+"""Pictures, uint8 [SIDE, SIDE, 3]: frame, next frame, flow, and the flow without its background if the metric removes it."""
 
 
 def motion_row(
