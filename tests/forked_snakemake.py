@@ -38,6 +38,8 @@ def run_script(path: str, loaded: BinaryIO) -> None:
         with open(path) as file:
             exec(compile(file.read(), path, "exec"), {"__name__": "__main__", "__file__": path})
         status = 0
+    except SystemExit as end:
+        status = int(end.code or 0)
     except BaseException:
         traceback.print_exc()
         status = 1

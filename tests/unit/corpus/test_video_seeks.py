@@ -87,6 +87,14 @@ def test_the_length_is_that_of_the_frames(files, name):
         assert opened.length == pytest.approx(COUNT / RATE, abs=0.002)
 
 
+@pytest.mark.parametrize("name", FILES)
+def test_the_length_of_a_short_video_is_known_too(tmp_path, name):
+    """Its end is nearer to its beginning than the seek to its end goes back."""
+    path = encode(tmp_path / name, count=10, **FILES[name])
+    with video.open_video(path) as opened:
+        assert opened.length == pytest.approx(10 / RATE, abs=0.002)
+
+
 @pytest.mark.parametrize("after", [1, 2, 3, 4, 6])
 @pytest.mark.parametrize("before", [9, 10, 11])
 def test_the_length_is_that_of_the_frames_at_any_rate(tmp_path, before, after):

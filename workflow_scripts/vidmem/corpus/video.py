@@ -229,8 +229,9 @@ class Video:
 
     def _decoded(self) -> Iterator[Shown]:
         """Frames as the decoder gives them. A part that cannot be decoded is passed over and noted."""
-        damaged, before, passed_s = False, None, 0.0
+        damaged, before, passed_s, broken = False, None, 0.0, _Broken()
         for packet in self._packets():
+            broken.see(packet)
             try:
                 frames = packet.decode()
             except (av.FFmpegError, ValueError) as error:
@@ -238,13 +239,14 @@ class Video:
                 damaged, frames = True, []
             for frame in frames:
                 damaged = bool(frame.is_corrupt) or (damaged and not frame.key_frame)
+                spoiled = damaged or frame.pts in broken.times
                 start = self._time_of(frame, before) + passed_s
                 if before is not None and start < before.start - BACK_S:  # another recording begins: it follows
                     passed_s += before.end - start
                     start = before.end
                 length = frame.duration * self._tick_s if frame.duration else 1 / self._rate
                 start = start if before is None else max(start, before.start)
-                before = Shown(start, start + length, frame, damaged)
+                before = Shown(start, start + length, frame, spoiled)
                 yield before
 
     def _packets(self) -> Iterator[av.Packet]:
@@ -272,6 +274,30 @@ class Video:
 
     def _note(self, error: Exception) -> None:
         self.damage = f"damaged after {self.end:.3f} s: {short_text(error)}" if self.end else short_text(error)
+
+
+class _Broken:
+    """Presentation times of the packets that the container calls broken, and of those that may build on them.
+
+    Where whole frames are missing from a transport stream, the decoder may say nothing, but the container counts its packets.
+    """
+
+    def __init__(self) -> None:
+        self.times: set[int] = set()
+        self._broken, self._leading = False, -math.inf
+
+    def see(self, packet: av.Packet) -> None:
+        """Take the next packet. A key frame ends what is broken, but for frames that come after it and are shown before it."""
+        if packet.pts is None:
+            return
+        if packet.is_corrupt:
+            self._broken = True
+        elif packet.is_keyframe and self._broken:
+            self._broken, self._leading = False, packet.pts
+        elif packet.pts >= self._leading:
+            self._leading = -math.inf
+        if self._broken or packet.pts < self._leading:
+            self.times.add(packet.pts)
 
 
 @contextmanager
@@ -310,7 +336,9 @@ def _tail_of(file: File) -> Tail:
         if container.format.name not in STREAMED:
             last = _tail_from(container, stream, LAST).end
             if last is not None:  # where frames are not stored in order, the last one to be shown may lie before
-                return _tail_from(container, stream, int((last - NEAR_END_S) / stream.time_base))
+                near = _tail_from(container, stream, max(0, int((last - NEAR_END_S) / stream.time_base)))
+                if near.end is not None:
+                    return near
     with open_container(file) as container:
         return _tail_from(container, main_stream(container), None)
 
