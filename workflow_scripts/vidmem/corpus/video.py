@@ -36,6 +36,8 @@ STREAMED = frozenset({"mpegts", "mpeg", "mpegvideo", "m4v", "h264", "hevc", "mjp
 
 EARLY_S = 1e-6  # a frame counts as shown so much before its time: times are rounded
 BACK_S = 0.5  # times that run back by more begin another recording; by less, they are errors of the file
+EVEN_STEPS = 6
+"""Decoding times that must be evenly spaced before one that is left out counts as a lost frame."""
 REORDERED = 4  # frames that may be decoded before a frame that is shown earlier
 SEEK_GAP_S = 10.0  # without an index, a seek over so much is worth it: most videos have a key frame in it
 SEEK_FRAMES = 8  # a seek costs about the decoding of so many frames
@@ -217,7 +219,7 @@ class Video:
         held: deque[Shown] = deque()
         for shown in self._decoded():
             if shown.damaged:
-                held = deque(before._replace(damaged=not before.frame.key_frame) for before in held)
+                held = deque(before._replace(damaged=before.damaged or not before.frame.key_frame) for before in held)
             held.append(shown)
             if len(held) > (REORDERED if self.stream.codec_context.has_b_frames else 0):
                 yield self._ended(held.popleft())
@@ -231,7 +233,8 @@ class Video:
         """Frames as the decoder gives them. A part that cannot be decoded is passed over and noted."""
         damaged, before, passed_s, broken = False, None, 0.0, _Broken()
         for packet in self._packets():
-            broken.see(packet)
+            if self._container.format.name in STREAMED:
+                broken.see(packet)
             try:
                 frames = packet.decode()
             except (av.FFmpegError, ValueError) as error:
@@ -277,27 +280,41 @@ class Video:
 
 
 class _Broken:
-    """Presentation times of the packets that the container calls broken, and of those that may build on them.
+    """Presentation times of the packets of a transport stream that are broken, and of those that may build on them.
 
-    Where whole frames are missing from a transport stream, the decoder may say nothing, but the container counts its packets.
+    Where whole frames are missing, the decoder says nothing. But the container calls the packet before or after them broken, or
+    decoding times that were evenly spaced skip some. A key frame ends what is broken, unless it follows so closely that it may
+    be what is broken. Frames that come after it and are shown before it may build on what came before.
     """
 
     def __init__(self) -> None:
         self.times: set[int] = set()
-        self._broken, self._leading = False, -math.inf
+        self._broken, self._leading, self._since = False, -math.inf, 0
+        self._last: int | None = None
+        self._steps: deque[int] = deque(maxlen=EVEN_STEPS)
 
     def see(self, packet: av.Packet) -> None:
-        """Take the next packet. A key frame ends what is broken, but for frames that come after it and are shown before it."""
-        if packet.pts is None:
+        """Take the next packet."""
+        if packet.pts is None or packet.dts is None:
             return
-        if packet.is_corrupt:
-            self._broken = True
-        elif packet.is_keyframe and self._broken:
+        self._since += 1
+        if packet.is_corrupt or self._skips(packet.dts):
+            self._broken, self._since = True, 0
+        elif packet.is_keyframe and self._broken and self._since > REORDERED:
             self._broken, self._leading = False, packet.pts
         elif packet.pts >= self._leading:
             self._leading = -math.inf
         if self._broken or packet.pts < self._leading:
             self.times.add(packet.pts)
+
+    def _skips(self, time: int) -> bool:
+        """Whether decoding times were evenly spaced so far, and now some are left out."""
+        step, self._last = 0 if self._last is None else time - self._last, time
+        even = len(self._steps) == EVEN_STEPS and len(set(self._steps)) == 1 and self._steps[0] > 0
+        if even and step > self._steps[0] and step % self._steps[0] == 0:
+            return True
+        self._steps.append(step)
+        return False
 
 
 @contextmanager
