@@ -52,7 +52,7 @@ def tiny(schema, tmp_path):
                                 "images_each": 1, "seeds": 2, "replays": 3, "size": [32, 16]}},
         "mitigations": {"less": {"model": "net", "prompts": 1, "steps": 4, "splits": ["member"]}},
         "detection": {"negatives": {"file": str(tmp_path / "negatives.txt"), "count": 0}},
-        "controls": {"clips": 2, "twins": 1, "camera": 3},
+        "controls": {"clips": 2, "twins": 1, "camera": 3, "scenes": 2},
         "flow": {"grid": 16},
     }  # fmt: skip
     return complete_config(given, schema)

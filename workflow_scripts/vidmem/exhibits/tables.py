@@ -13,6 +13,7 @@ from ..features.metrics import GSSCD, OWN, UNFILTERED
 from ..features.natural_motion import NaturalMotionFilter, natural_windows
 from ..features.statistics import IntervalRule, precision_recall, share_columns
 from ..generation.elsewhere import NOT_DONE
+from ..scoring.control_plan import STAGED
 from ..scoring.scores import VerdictRule, is_defined, prompt_verdicts
 from ..scoring.validation import FILTERS, expected_answers, unrelated_control
 from .table_files import on_one_line
@@ -23,12 +24,16 @@ VALIDATION_COLUMNS = [
 ]  # fmt: skip
 
 
+WORDS = {True: "fires", False: "silent", None: "either"}
+"""What Table 1 says of a control: must the metric fire on it?"""
+
+
 def validation_table(pairs: pd.DataFrame, thresholds: dict[str, float], interval: IntervalRule, seed: int) -> pd.DataFrame:
     """AUC, precision and recall of every metric on every control.
 
     If the metric must fire on a control, the control is the positive class and unrelated pairs are the negative class. If it
-    must not fire, the control is the negative class, and all controls on which it must fire are the positive class. Motion
-    metrics are judged on clips that move.
+    must not fire, the control is the negative class, and all controls on which it must fire are the positive class. Where both
+    answers are right, the row says how often it fires. Motion metrics are judged on clips that move.
 
     Args:
         pairs: scores of pairs with a known answer, for one or more corpora (column corpus).
@@ -41,11 +46,10 @@ def validation_table(pairs: pd.DataFrame, thresholds: dict[str, float], interval
         negatives = group[group["control"] == unrelated_control(metric)]
         fires = group[group["control"].isin([name for name, answer in answers.items() if answer])]
         for control, answer in answers.items():
-            positive, negative = (
-                (group[group["control"] == control], negatives) if answer else (fires, group[group["control"] == control])
-            )
+            own = group[group["control"] == control]
+            positive, negative = (fires, own) if answer is False else (own, negatives)
             row = _compare(positive, negative, thresholds[metric], interval, seed)
-            rows.append((metric, variant, stage, control, "fires" if answer else "silent", *row, corpus))
+            rows.append((metric, variant, stage, control, WORDS[answer], *row, corpus))
     return pd.DataFrame(rows, columns=VALIDATION_COLUMNS)
 
 
@@ -60,7 +64,7 @@ def _compare(positive: pd.DataFrame, negative: pd.DataFrame, threshold: float, i
 
 def _is_pairing(part: pd.DataFrame) -> bool:
     """Whether both clips of a pair can be in many pairs, so that a bootstrap has to draw clips on both sides."""
-    return bool(part["control"].isin(["unrelated", "unrelated-moving", "camera", "human"]).all())
+    return bool(part["control"].isin(["unrelated", "unrelated-moving", "human", "walkers-apart", *STAGED]).all())
 
 
 def label_table(
@@ -91,7 +95,10 @@ def filter_table(pairs: pd.DataFrame, metric: str, threshold: float, variant: st
     """
     chosen = pairs[(pairs["metric"] == metric) & (pairs["variant"] == variant) & pairs["value"].notna()]
     copies = [name for name, answer in expected_answers(metric).items() if answer]
-    kinds = {"motion copies": copies, "camera moves": ["camera"], "unrelated": ["unrelated-moving"]}
+    kinds = {
+        "motion copies": copies, "camera moves": ["camera"], "nothing moves": ["still"], "walkers apart": ["walkers-apart"],
+        "unrelated": ["unrelated-moving"],
+    }  # fmt: skip
     rows = []
     for corpus, group in chosen.groupby("corpus", sort=True):
         plain = group[group["filter"] == "none"].set_index(["control", "first", "second"])["value"] >= threshold

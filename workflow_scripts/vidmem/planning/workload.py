@@ -25,7 +25,7 @@ from ..models.signatures import EMBEDDED, FRAMES, call_of
 from ..prompts.prompt_lists import load_prompt_list
 
 SPLITS = ("member", "heldout", "image")
-EDITED = 2  # controls of each clip that controls.clips chooses: an edit and a content twin
+EDITED = 2.5  # controls of each clip that controls.clips chooses: an edit, a content twin, and of every second another speed
 
 
 @dataclass(frozen=True)
@@ -271,7 +271,7 @@ def _own_sets(config: Config, corpora: Mapping[str, Corpus], name: str) -> list[
     """Counts of a corpus and of its controls. The number of controls is an upper bound: only moving clips can be used."""
     corpus, controls = corpora[name], config["controls"]
     films = corpus.of_frames(lambda frames: int(frames > 1)).high
-    most = EDITED * min(controls["clips"], films) + min(controls["twins"], films) + controls["camera"]
+    most = int(EDITED * min(controls["clips"], films)) + min(controls["twins"], films) + controls["camera"] + controls["scenes"]
     length, made = max(2, corpus.frames), Span(0, most)
     whole = (corpus.clips(), corpus.of_frames(lambda frames: frames), corpus.of_frames(lambda frames: frames - 1))
     return [

@@ -24,6 +24,7 @@ from ..search.exact_motion import MotionBlock, search_motion
 from ..search.matches import COLUMNS as MATCH_COLUMNS
 from ..search.matches import SPARE, block_of, motion_blocks, motion_matches, rescored_motion
 from ..search.references import Candidates, OpenReferences, ReferenceShards, no_candidates, scan
+from .control_plan import STAGED
 from .scores import UNDEFINED
 from .validation import expected_answers
 
@@ -212,7 +213,7 @@ def known_answers(plan: pd.DataFrame, metric: str, scenes: Mapping[str, set[str]
         plan: clip table of the controls.
         scenes: reference -> clip ids of its scene.
     """
-    rows = [(row.control, row.clip_id, row.origin) for row in plan.itertuples()]
+    rows = [(row.control, row.clip_id, row.origin) for row in plan.itertuples() if row.control not in STAGED]
     rows += [
         (f"picture-of-{row.control}", row.clip_id, row.picture) for row in plan.itertuples() if row.control == "motion-twin"
     ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -11,8 +13,23 @@ import pandas as pd
 from ..base.clip_table import clip_row
 from ..base.seeding import random_stream
 from ..corpus.frames import frame_information
-from .controls import CAMERA_MOVES, CONTENT_TWINS, EDITS, camera_move, content_twin, edit_clip, motion_twin
+from .controls import (
+    CAMERA_MOVES,
+    CONTENT_TWINS,
+    EDITS,
+    SPEEDS,
+    STILLS,
+    camera_move,
+    change_speed,
+    content_twin,
+    edit_clip,
+    motion_twin,
+    still_clip,
+    walker,
+)
 
+STAGED = ("camera", "walker", "still")
+"""Controls that are made of photographs. A pair is two of one kind."""
 COLUMNS = ["clip_id", "control", "variant", "origin", "picture", "fps"]
 CONTROL_COLUMNS = ("control", "variant", "origin", "picture")
 """Columns that the clip table of the controls has in addition to those of every clip table."""
@@ -20,12 +37,12 @@ PICTURE_INFORMATION = 3.5  # bits: flow cannot be estimated on a flat picture, s
 
 
 def plan_controls(clips: pd.DataFrame, magnitude: pd.Series, controls: dict, moving: float, seed: int) -> pd.DataFrame:
-    """Choose the clips to edit, the twins and the camera moves.
+    """Choose the clips to edit, the twins, the camera moves and the staged scenes.
 
     Args:
         clips: usable clips of the corpus.
         magnitude: mean flow magnitude by clip id, as a share of the diagonal per frame step.
-        controls: section `controls` of the configuration, with the numbers of clips, twins and camera moves.
+        controls: section `controls` of the configuration, with the numbers of clips, twins, camera moves and scenes.
         moving: smallest magnitude of a clip that counts as moving.
         seed: seed of the choices.
 
@@ -39,18 +56,34 @@ def plan_controls(clips: pd.DataFrame, magnitude: pd.Series, controls: dict, mov
     stills = textured[textured["count"] == 1]
     rows = []
     for place, clip in enumerate(_choose(movers, controls["clips"], seed, "edit")):
-        for control, variant in ((EDITS[place % 5], EDITS[place % 5]), (CONTENT_TWINS[place % 2],) * 2):
-            rows.append((f"{control}-{clip.clip_id}", control, variant, clip.clip_id, clip.clip_id, clip.fps))
+        for control in (EDITS[place % 5], CONTENT_TWINS[place % 2], *([SPEEDS[place // 2 % 2]] if place % 2 else [])):
+            rows.append((f"{control}-{clip.clip_id}", control, control, clip.clip_id, clip.clip_id, clip.fps))
     stream = random_stream("controls", seed, "pictures")
     for clip in _choose(movers, controls["twins"], seed, "twin"):
         others = textured[textured["clip_id"] != clip.clip_id]
         if len(others):
             picture = others["clip_id"].iloc[int(stream.integers(len(others)))]
             rows.append((f"motion-twin-{clip.clip_id}", "motion-twin", "warp", clip.clip_id, picture, clip.fps))
-    for place in range(controls["camera"] if len(stills) else 0):
-        move, still = CAMERA_MOVES[place % 4], stills["clip_id"].iloc[(place // 4) % len(stills)]
-        rows.append((f"{move}-{place:04d}-{still}", "camera", move, still, still, 10.0))
+    staged = [("camera", move) for move in _in_turn(CAMERA_MOVES, controls["camera"])]
+    staged += _walks(controls["scenes"] // 2)
+    staged += [("still", kind) for kind in _in_turn(STILLS, controls["scenes"] - controls["scenes"] // 2)]
+    seen = Counter[tuple[str, str]]()
+    for place, (control, variant) in enumerate(staged if len(stills) else []):
+        still = stills["clip_id"].iloc[seen[control, variant] % len(stills)]
+        seen[control, variant] += 1
+        rows.append((f"{variant}-{place:04d}-{still}", control, variant, still, still, 10.0))
     return pd.DataFrame(rows, columns=COLUMNS).drop_duplicates("clip_id")
+
+
+def _in_turn(kinds: Sequence[str], count: int) -> list[str]:
+    """So many kinds, in turn."""
+    return [kinds[place % len(kinds)] for place in range(count)]
+
+
+def _walks(count: int) -> list[tuple[str, str]]:
+    """So many walks, in groups of four: two of one walk over two pictures, and two the other way from the same place."""
+    axes = (("right", "left"), ("down", "up"))
+    return [("walker", f"{axes[place // 4 % 2][place // 2 % 2]}-{place // 4}") for place in range(count)]
 
 
 def _choose(clips: pd.DataFrame, count: int, seed: int, purpose: str) -> list:
@@ -73,6 +106,12 @@ def render_control(row: Any, source: np.ndarray, flows_of: Callable[[str], np.nd
         return camera_move(source[0], row.variant, max(2, frames))
     if row.control == "motion-twin":
         return motion_twin(source[len(source) // 2], flows_of(row.origin))
+    if row.control == "walker":
+        return walker(source[0], row.variant, max(2, frames))
+    if row.control == "still":
+        return still_clip(source[0], row.variant, max(2, frames), random_stream("still", seed, row.clip_id))
+    if row.control in SPEEDS:
+        return motion_twin(source[0], change_speed(flows_of(row.origin), row.control))
     if row.control in CONTENT_TWINS:
         return content_twin(source, row.variant, random_stream("shuffle", seed, row.origin))
     return np.ascontiguousarray(edit_clip(source, row.control))
@@ -129,11 +168,17 @@ def unrelated_pairs(clip_ids: list[str], seed: int, limit: int = 4000) -> list[t
     return [pairs[place] for place in sorted(chosen)]
 
 
-def camera_pairs(plan: pd.DataFrame) -> list[tuple[str, str]]:
-    """Pairs of camera moves of one kind over different photographs: they share their motion, but it is natural motion."""
-    camera = plan[plan["control"] == "camera"]
+def staged_pairs(plan: pd.DataFrame) -> list[tuple[str, str, str]]:
+    """Pairs of staged clips of one kind over different photographs, and pairs of walks from one place in two directions.
+
+    Returns:
+        Name of the control, and the two clip ids.
+    """
     pairs = []
-    for _, group in camera.groupby("variant", sort=True):
-        rows = list(group.sort_values("clip_id").itertuples())
-        pairs += [(a.clip_id, b.clip_id) for i, a in enumerate(rows) for b in rows[i + 1 :] if a.origin != b.origin]
-    return pairs
+    for control in STAGED:
+        for _, group in plan[plan["control"] == control].groupby("variant", sort=True):
+            pairs += [(control, a, b) for a, b in combinations(group.sort_values("clip_id").itertuples(), 2)]
+    walks = plan[plan["control"] == "walker"].sort_values("clip_id")
+    for _, group in walks.groupby(walks["variant"].str.partition("-")[2], sort=True):
+        pairs += [("walkers-apart", a, b) for a, b in combinations(group.itertuples(), 2) if a.variant != b.variant]
+    return [(control, a.clip_id, b.clip_id) for control, a, b in pairs if a.origin != b.origin]

@@ -1,6 +1,7 @@
 """Controls: clips with a known answer, on which every metric is validated.
 
-Edits and content twins keep the content of a clip, and motion twins keep only its motion. Camera moves show natural motion.
+Edits and content twins keep the content of a clip, and motion twins keep only its motion. Camera moves show natural motion. In
+staged scenes somebody walks over a photograph, or nothing moves although the pixels change.
 """
 
 from __future__ import annotations
@@ -11,12 +12,24 @@ import av
 import cv2
 import numpy as np
 
+from ..base.seeding import random_stream
 from ..errors import VidmemError
 from ..features.flow import resize_flow
 
 EDITS = ("crop", "blur", "reencode", "brightness", "mirror")
 CONTENT_TWINS = ("reverse", "shuffle")
-CAMERA_MOVES = ("pan-right", "pan-down", "zoom-in", "rotate")
+SPEEDS = ("half-speed", "double-speed")
+CAMERA_MOVES = (
+    "pan-right", "pan-down", "zoom-in", "rotate", "pan-left", "pan-up", "zoom-out", "parallax-right", "parallax-down",
+)  # fmt: skip
+DIRECTIONS = {"right": (0, 1), "left": (0, -1), "down": (1, 0), "up": (-1, 0)}
+"""Directions of a walk or a pan, as steps of rows and columns."""
+STILLS = ("noise", "compression", "blinking", "flicker")
+"""Footage in which nothing moves."""
+WALK = 0.012
+"""How far somebody walks in a frame step, as a share of the frame's side."""
+FIGURE = (0.2, 0.1)
+"""Height and width of somebody who walks, as shares of the frame's sides: 2 % of the frame."""
 WORK_SIDE = 256  # pixels: motion twins and camera moves are warped at this size, as each step would blur 64 pixels
 
 
@@ -33,11 +46,16 @@ EXPECTED = {
     "blur": Expectation(True, True),
     "reencode": Expectation(True, True),
     "brightness": Expectation(True, True),
-    "mirror": Expectation(True, None),  # keeps the content, reverses the horizontal flow
+    "mirror": Expectation(True, True),  # found because clips are looked up mirrored, too
     "reverse": Expectation(True, None),  # periodic motion looks the same backwards
     "shuffle": Expectation(True, None),  # flow between frames out of order is not defined by the clip
+    "half-speed": Expectation(True, None),  # what a window of a few frame pairs forgives is measured, not demanded
+    "double-speed": Expectation(True, None),
     "motion-twin": Expectation(False, True),
+    "walker": Expectation(False, True),
+    "walkers-apart": Expectation(False, False),
     "camera": Expectation(False, False),
+    "still": Expectation(False, False),
 }
 
 
@@ -146,31 +164,117 @@ def motion_twin(picture: np.ndarray, flows: np.ndarray) -> np.ndarray:
     return np.stack(frames)
 
 
+def change_speed(flows: np.ndarray, speed: str) -> np.ndarray:
+    """Flows of the same motion at another speed, of as many frame pairs as there are at most.
+
+    Args:
+        flows: float [P, 2, h, w].
+        speed: 'half-speed' (every step becomes two halves) or 'double-speed' (two steps become one).
+
+    Raises:
+        VidmemError: an unknown speed.
+    """
+    if speed == "half-speed":
+        return np.repeat(flows, 2, axis=0)[: len(flows)] / 2
+    if speed == "double-speed":
+        return flows[: len(flows) // 2 * 2].reshape(-1, 2, *flows.shape[1:]).sum(axis=1)
+    raise VidmemError(f"speed of {SPEEDS}", speed, "change_speed")
+
+
 def camera_move(picture: np.ndarray, move: str, frames: int) -> np.ndarray:
     """A clip of a still picture under a moving camera, which is natural motion.
 
     Args:
         picture: uint8 [H, W, 3].
-        move: 'pan-right', 'pan-down', 'zoom-in' or 'rotate'.
+        move: one of CAMERA_MOVES.
         frames: length of the clip.
 
     Returns:
         uint8 [frames, H, W, 3]. A pan crosses 20 % of the side, a zoom enlarges by 25 %, and a rotation turns by 14 degrees.
+        In a parallax the lower half of the picture is near, and moves twice as far as the upper half.
 
     Raises:
         VidmemError: an unknown move.
     """
     if move not in CAMERA_MOVES:
         raise VidmemError(f"move of {CAMERA_MOVES}", move, "camera_move")
-    height, width = picture.shape[:2]
-    large = cv2.resize(picture, (WORK_SIDE, WORK_SIDE), interpolation=cv2.INTER_CUBIC)
-    centre = (WORK_SIDE / 2, WORK_SIDE / 2)
+    return np.stack([_view(picture, move, share) for share in np.linspace(0, 1, frames)])
+
+
+def _view(picture: np.ndarray, move: str, share: float) -> np.ndarray:
+    """What a moving camera sees after a share of its move; see camera_move."""
+    if move.startswith("parallax"):
+        far, near = (_view(picture, move.replace("parallax", "pan"), part) for part in (share, 2 * share - 0.5))
+        return np.concatenate([far[: len(far) // 2], near[len(near) // 2 :]])
+    scale = 1.3 * (1 + 0.25 * {"zoom-in": share, "zoom-out": 1 - share}.get(move, 0))
+    matrix = cv2.getRotationMatrix2D((WORK_SIDE / 2, WORK_SIDE / 2), 14 * share if move == "rotate" else 0, scale)
+    shift = (share - 0.5) * 0.2 * WORK_SIDE
+    rows, columns = DIRECTIONS.get(move.removeprefix("pan-"), (0, 0))
+    matrix[:, 2] -= shift * np.array([columns, rows])
+    view = cv2.warpAffine(_enlarged(picture), matrix, (WORK_SIDE, WORK_SIDE), borderMode=cv2.BORDER_REFLECT_101)
+    return cv2.resize(view, picture.shape[1::-1], interpolation=cv2.INTER_AREA)
+
+
+def _enlarged(picture: np.ndarray) -> np.ndarray:
+    return cv2.resize(picture, (WORK_SIDE, WORK_SIDE), interpolation=cv2.INTER_CUBIC)
+
+
+def walker(picture: np.ndarray, walk: str, frames: int) -> np.ndarray:
+    """A clip in which somebody walks over a still picture.
+
+    Args:
+        picture: uint8 [H, W, 3].
+        walk: direction ('right', 'left', 'up' or 'down'), a hyphen, and a number that chooses the place and the clothes.
+        frames: length of the clip.
+
+    Returns:
+        uint8 [frames, H, W, 3]. The walks with one number have one place in the middle of the clip.
+
+    Raises:
+        VidmemError: an unknown direction.
+    """
+    direction, _, number = walk.partition("-")
+    if direction not in DIRECTIONS:
+        raise VidmemError(f"direction of {tuple(DIRECTIONS)}", walk, "walker")
+    stream, ground = random_stream("walker", number), _enlarged(picture)
+    sides = np.round(np.array(FIGURE) * WORK_SIDE).astype(int)
+    pattern = stream.integers(0, 256, (6, 3, 3), np.uint8)
+    clothes = cv2.resize(pattern, tuple(sides[::-1].tolist()), interpolation=cv2.INTER_CUBIC)
+    middle = stream.uniform((0.3, 0.12), (0.6, 0.28)) * WORK_SIDE  # on the left, so that a mirrored walk is elsewhere
     clip = []
-    for share in np.linspace(0, 1, frames):
-        scale = 1.3 * (1 + 0.25 * share) if move == "zoom-in" else 1.3
-        matrix = cv2.getRotationMatrix2D(centre, 14 * share if move == "rotate" else 0, scale)
-        shift = (share - 0.5) * 0.2 * WORK_SIDE
-        matrix[:, 2] -= [shift if move == "pan-right" else 0, shift if move == "pan-down" else 0]
-        view = cv2.warpAffine(large, matrix, (WORK_SIDE, WORK_SIDE), borderMode=cv2.BORDER_REFLECT_101)
-        clip.append(cv2.resize(view, (width, height), interpolation=cv2.INTER_AREA))
+    for step in np.arange(frames) - (frames - 1) / 2:
+        row, column = np.round(middle + step * WALK * WORK_SIDE * np.array(DIRECTIONS[direction])).astype(int)
+        view = ground.copy()
+        view[row : row + sides[0], column : column + sides[1]] = clothes
+        clip.append(cv2.resize(view, picture.shape[1::-1], interpolation=cv2.INTER_AREA))
     return np.stack(clip)
+
+
+def still_clip(picture: np.ndarray, kind: str, frames: int, stream: np.random.Generator) -> np.ndarray:
+    """A clip in which nothing moves, although its pixels change.
+
+    Args:
+        picture: uint8 [H, W, 3].
+        kind: 'noise' (of the sensor, sigma 2 of 255), 'compression' (the noise after H.264 at CRF 28), 'blinking' (a small
+            light) or 'flicker' (of the whole light, by a quarter).
+        frames: length of the clip.
+        stream: random stream of the noise and of the light's place.
+
+    Raises:
+        VidmemError: an unknown kind.
+    """
+    clip = np.repeat(picture[None], frames, axis=0).astype(np.float64)
+    if kind in ("noise", "compression"):
+        clip += stream.normal(0, 2, clip.shape)
+    elif kind == "flicker":
+        clip *= 1 + 0.25 * np.sin(2.1 * np.arange(frames))[:, None, None, None]
+    elif kind == "blinking":
+        light = np.zeros((WORK_SIDE, WORK_SIDE), np.float32)
+        place = tuple(stream.integers(WORK_SIDE // 5, WORK_SIDE * 4 // 5, 2).tolist())
+        cv2.circle(light, place, WORK_SIDE // 20, 1.0, -1)
+        light = cv2.resize(light, picture.shape[1::-1], interpolation=cv2.INTER_AREA)[..., None]
+        clip[::2] += light * (255 - clip[::2])
+    else:
+        raise VidmemError(f"kind of {STILLS}", kind, "still_clip")
+    clip = np.clip(np.round(clip), 0, 255).astype(np.uint8)
+    return reencode(clip, crf=28) if kind == "compression" else clip

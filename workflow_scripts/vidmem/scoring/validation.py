@@ -18,7 +18,7 @@ from ..features.motion_comparison import MotionComparison
 from ..features.motion_rule import MotionRule
 from ..features.natural_motion import NaturalMotionFilter
 from ..search.exact_motion import MotionBlock, clip_scores, motion_block
-from .control_plan import camera_pairs, unrelated_pairs
+from .control_plan import STAGED, staged_pairs, unrelated_pairs
 from .controls import EXPECTED
 
 FILTERS = ("none", "static", "static+affine", "static+affine+entropy")
@@ -79,12 +79,12 @@ def known_pairs(plan: pd.DataFrame, corpus: list[str], movers: list[str], seed: 
 
     Returns:
         Table of control, first, second, cluster (the unit that a bootstrap draws). Pairs 'unrelated' are of all clips, and
-        pairs 'unrelated-moving' are of clips that move. A pair 'camera' is two camera moves of one kind over two photographs.
+        pairs 'unrelated-moving' are of clips that move. Pairs of staged clips are those of staged_pairs.
     """
-    rows = [(row.control, row.clip_id, row.origin, row.origin) for row in plan.itertuples() if row.control != "camera"]
+    rows = [(row.control, row.clip_id, row.origin, row.origin) for row in plan.itertuples() if row.control not in STAGED]
     rows += [(f"picture-of-{row.control}", row.clip_id, row.picture, row.origin)
              for row in plan[plan["control"] == "motion-twin"].itertuples()]  # fmt: skip
-    rows += [("camera", first, second, first) for first, second in camera_pairs(plan)]
+    rows += [(control, first, second, first) for control, first, second in staged_pairs(plan)]
     for name, clips in (("unrelated", corpus), ("unrelated-moving", movers)):
         rows += [(name, first, second, first) for first, second in unrelated_pairs(clips, seed)]
     return pd.DataFrame(rows, columns=["control", "first", "second", "cluster"])
@@ -195,12 +195,12 @@ def _block(names: list[str], owner: dict[str, ClipFeatures], rule: MotionRule, q
 
 
 def expected_answers(metric: str) -> dict[str, bool]:
-    """Whether a metric must fire on each control (True) or must not (False). Controls that allow both answers are left out."""
+    """Whether a metric must fire on each control (True) or must not (False). None allows both."""
     kind = metric_of(metric).kind
     answers = {name: getattr(expectation, kind) for name, expectation in EXPECTED.items()}
     if kind == "content":
         answers["picture-of-motion-twin"] = True  # the motion twin shows this picture
-    return {name: answer for name, answer in answers.items() if answer is not None}
+    return answers
 
 
 def unrelated_control(metric: str) -> str:
