@@ -32,8 +32,8 @@ from vidmem.planning.workload import Span, count_workload
 
 def test_storage_is_counted_by_hand(tiny):
     rows = storage_rows(tiny, count_workload(tiny))
-    frames, pairs = Span(20 + 48 + 6, 20 + 48 + 48 + 6), Span(15 + 40 + 5, 15 + 40 + 40 + 5)
-    assert rows["frames"] == Span(20 * 32 * 16 * 3, (20 + 48) * 32 * 16 * 3)
+    frames, pairs = Span(20 + 48 + 6, 20 + 66 + 48 + 6), Span(15 + 40 + 5, 15 + 55 + 40 + 5)
+    assert rows["frames"] == Span(20 * 32 * 16 * 3, (20 + 66) * 32 * 16 * 3)
     assert rows["generated clips"] == Span.of(9 * 6 * 32 * 16 * 3)
     assert rows["descriptors"] == Span((20 + 48 + 6) * 1024, frames.high * 1024)
     assert rows["flows"] == Span(pairs.low * 2 * 16 * 16 * 2, pairs.high * 2 * 16 * 16 * 2)
@@ -41,14 +41,16 @@ def test_storage_is_counted_by_hand(tiny):
     assert rows["motion index"] == Span(0, 2 * 3 * (3 * 2 * 16 * 16 * 4 + 8))  # two members, three windows of three pairs
     for corpus in tiny["corpora"].values():
         corpus["keep_frames"] = False
-    assert storage_rows(tiny, count_workload(tiny))["frames"] == Span(0, 48 * 32 * 16 * 3)  # the controls'
+    assert storage_rows(tiny, count_workload(tiny))["frames"] == Span(0, 66 * 32 * 16 * 3)  # the controls'
 
 
 def test_products_are_counted_by_hand(tiny):
     work = {one.rule: one.amount for one in counted_work(tiny)}
     asked, trained = 6 + 48 + 6, 14  # held-out, generated and mitigated frames; frames of members and pictures
     assert work["search_content"] == Span.of(asked * trained * 512)
-    assert work["search_motion"] == Span.of((5 + 40 + 5) * 10 * 512)
+    assert work["search_motion"] == Span.of(
+        (5 + 40 + 5) * 10 * 2 * (512 + 512)
+    )  # as they are and mirrored; fields and frequencies
     assert work["cluster_corpus"] == Span.of(14 * 14 * 512)
     assert work["read_corpus"] == Span.of(5)
 
@@ -188,7 +190,7 @@ def test_the_text_and_the_record_say_the_same(tiny, tmp_path):
     estimate = Estimate("tiny", "cpu", costs, storage_rows(tiny, work), calls, download_rows(tiny, tmp_path), ["a corpus"])
     text, record = estimate_text(estimate), estimate_record(estimate)
     assert "all jobs" in text
-    assert "74 to 122 frames" in text
+    assert "74 to 140 frames" in text
     assert "a corpus" in text
     assert record["jobs"] == 14
     assert record["cpu_seconds"]["low"] == hours_of(costs, gpu=False).low
@@ -218,7 +220,7 @@ def test_the_default_audit_is_counted_as_it_was_run(root, schema):
     assert (sets["corpus-default"].clips, sets["corpus-default"].frames, sets["corpus-default"].pairs) == (
         Span.of(96), Span.of(586), Span.of(490),
     )  # fmt: skip
-    assert sets["controls-default"].frames.high == 1280
+    assert sets["controls-default"].frames.high == (100 + 40 + 45 + 48) * 8
     assert sets["generated-reference-text"].frames == Span.of(1536)
     assert sets["mitigated-motion"].clips == Span.of(8)
     assert (work.prompts["reference-text"], work.negatives) == (Span.of(96), Span.of(240))

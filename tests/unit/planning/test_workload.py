@@ -23,7 +23,7 @@ def test_sets_are_counted_by_hand(tiny):
     assert list(sets) == ["corpus-own", "controls-own", "generated-net", "mitigated-less"]
     corpus, controls, generated, mitigated = sets.values()
     assert (corpus.clips, corpus.frames, corpus.pairs) == (Span.of(5), Span.of(3 * 6 + 2), Span.of(3 * 5))
-    assert (controls.clips, controls.frames) == (Span(0, 2 * 2 + 1 + 3), Span(0, 8 * 6))
+    assert (controls.clips, controls.frames) == (Span(0, 2 * 2 + 1 + 1 + 3 + 2), Span(0, 11 * 6))
     assert generated.clips == Span.of(4 * 2)  # the two pictures share a caption
     assert (mitigated.clips, mitigated.pairs) == (Span.of(1), Span.of(5))
 

@@ -15,6 +15,7 @@ from ..config import Config, hub_repository, model_places, named_models
 from ..corpus.hub_datasets import located
 from ..errors import VidmemError
 from ..features.descriptors import DIMENSION, PRESETS
+from ..features.metrics import searched_metrics
 from ..generation.detector_records import of_every_step
 from ..models.weights import WEIGHTS
 from .rates import MODEL_RULES, Rate, evaluation_rate, find_rate, known_rate, rates_by_class
@@ -23,6 +24,7 @@ from .workload import (
     Workload,
     certificate_products,
     cluster_products,
+    compared_numbers,
     comparison_calls,
     content_products,
     count_workload,
@@ -161,13 +163,14 @@ def feature_work(config: Config, work: Workload) -> list[Work]:
 
 def search_work(config: Config, work: Workload) -> list[Work]:
     """Work of the rules that compare frames or windows."""
-    method, grid, audited = config["search"]["method"], config["flow"]["grid"], sorted({one.corpus for one in work.sets})
+    method, audited = config["search"]["method"], sorted({one.corpus for one in work.sets})
+    metrics = searched_metrics("motion", config["motion"]["metric"])
     queries = config["search"]["certificate"]["queries"] if method == "index" else 0
-    certified = certificate_products(work, audited, queries, grid).items()
+    certified = certificate_products(work, audited, queries, compared_numbers(config, metrics[-1:])).items()
     return [
         *(Work("certify_index", "multiply-add", amount, of) for of, amount in certified),
         Work("search_content", "multiply-add", content_products(work, method)),
-        Work("search_motion", "multiply-add", motion_products(work, grid, method)),
+        Work("search_motion", "multiply-add", motion_products(work, compared_numbers(config, metrics), method)),
         Work("cluster_corpus", "multiply-add", cluster_products(work, audited)),
     ]
 

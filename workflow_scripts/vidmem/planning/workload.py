@@ -18,7 +18,9 @@ from ..config import Config
 from ..corpus.layouts import is_still
 from ..corpus.listing import list_corpus
 from ..errors import VidmemError
+from ..features.background import GRID
 from ..features.descriptors import DIMENSION
+from ..features.metrics import Metric
 from ..generation.detector_records import asked
 from ..generation.elsewhere import list_made
 from ..models.signatures import EMBEDDED, FRAMES, call_of
@@ -372,12 +374,18 @@ def content_products(work: Workload, method: str) -> Span:
     return total([_products(work, one, lambda frames: frames, DIMENSION, method) for one in work.sets if one.looked_up])
 
 
-def motion_products(work: Workload, grid: int, method: str) -> Span:
+def compared_numbers(config: Config, metrics: Sequence[Metric]) -> int:
+    """Numbers of a frame pair that motion metrics compare: a field, or its frequencies, for every view of a query clip."""
+    grids = [GRID if metric.whitened else config["flow"]["grid"] for metric in metrics]
+    return sum(2 * grid * grid for grid in grids) * (1 + config["motion"]["mirrored"])
+
+
+def motion_products(work: Workload, width: int, method: str) -> Span:
     """Multiply-adds to compare the frame pairs of all sets with the training frame pairs of their corpora.
 
-    Each frame pair has a flow field of 2 grid^2 numbers.
+    Args:
+        width: numbers of a frame pair that are compared, see compared_numbers.
     """
-    width = 2 * grid * grid
     return total([_products(work, one, lambda frames: frames - 1, width, method) for one in work.sets if one.looked_up])
 
 
@@ -391,8 +399,11 @@ def _products(work: Workload, one: ClipSet, count: Callable[[int], int], width: 
     return exact if method == "exact" else Span(0, exact.high)
 
 
-def certificate_products(work: Workload, corpora: Sequence[str], queries: int, grid: int) -> dict[str, Span]:
+def certificate_products(work: Workload, corpora: Sequence[str], queries: int, wide: int) -> dict[str, Span]:
     """Upper bounds of the multiply-adds to check an index: `queries` clips of every corpus are searched for exactly.
+
+    Args:
+        wide: numbers of a frame pair that the metric of the verdict compares, see compared_numbers.
 
     Returns:
         Multiply-adds by the rule of the search.
@@ -403,7 +414,7 @@ def certificate_products(work: Workload, corpora: Sequence[str], queries: int, g
         pairs = [one.of_frames(lambda frames: frames - less, REFERENCE_SPLITS) * (one.frames - less) for one in asked]
         return Span(0, (total(pairs) * (queries * width)).high)
 
-    return {"search_content": products(0, DIMENSION), "search_motion": products(1, 2 * grid * grid)}
+    return {"search_content": products(0, DIMENSION), "search_motion": products(1, wide)}
 
 
 def cluster_products(work: Workload, corpora: Sequence[str]) -> Span:
