@@ -14,12 +14,12 @@ from vidmem.features.natural_motion import NaturalMotionFilter
 MOTION = MotionRule(3, filter=NaturalMotionFilter(0.0, 1.1, -1.0))
 
 
-def save_corpus(folder, clips, shards, kind="descriptors"):
+def save_corpus(folder, clips, shards, kind="descriptors", clip_set="corpus-x"):
     """Shards on disk of clips (name -> vectors or flows), as the workflow leaves them; the last clip is held out."""
     files = []
     for shard in range(shards):
         own = {name: values for name, values in clips.items() if shard_of(name, shards) == shard}
-        rows = [clip_row({}, clip_id=name, set="corpus-x", split="heldout" if name == list(clips)[-1] else "member",
+        rows = [clip_row({}, clip_id=name, set=clip_set, split="heldout" if name == list(clips)[-1] else "member",
                          status="ok", count=len(values)) for name, values in own.items()]  # fmt: skip
         paths = [folder / f"{kind}{shards}.{shard}{suffix}" for suffix in (".clips.parquet", ".npy", ".parquet")]
         save_table(paths[0], clip_table(rows))
