@@ -230,7 +230,7 @@ def side(stream, values, status=("ok", "ok", "ok"), samples=1) -> Side:
             if status[number] != "ok":
                 continue
             for metric, value in values[number].items():
-                row = (clip_id, f"p{number}", metric, value, "t", 0, 0, "", 0.5, value >= 0.5, "sscd", "pair")
+                row = (clip_id, f"p{number}", metric, value, "t", 0, 0, "", 0.5, value >= 0.5, "sscd", "pair", False)
                 scores.append(row)
             spans[clip_id] = (0, len(arrays), len(arrays) + 1)
             arrays.append(stream.normal(size=8))

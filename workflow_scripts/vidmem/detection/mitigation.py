@@ -12,7 +12,7 @@ import pandas as pd
 from ..base.clip_table import usable
 from ..features.clip_features import ClipFeatures, check_same_preset
 from ..features.content import gsscd
-from ..features.metrics import GSSCD, OWN
+from ..features.metrics import GSSCD, OFS, OWN
 from ..features.statistics import IntervalRule, share_columns
 from ..scoring.scores import VerdictRule, prompt_verdicts
 from .detectors import load_detector, recorded_quantities
@@ -87,7 +87,7 @@ def mitigation_row(
         row |= {f"{kind}_magnitude_{side}": adjusted[f"{kind}_{side}"].mean() for kind in ("content", "motion")}
         for kind, rule in (("content", content), ("motion", motion)):
             row |= {f"{key}_{side}": value for key, value in _shares(kind, rule, clips, interval).items()}
-    for column, metric in (("own_gsscd", GSSCD + OWN), ("own_ofs", motion.metric + OWN)):
+    for column, metric in (("own_gsscd", GSSCD + OWN), ("own_ofs", OFS + OWN)):
         values = pd.DataFrame({side: clips.values(metric) for side, clips in zip(SIDES, (before, after))}).dropna()
         row |= {f"{column}_{side}": values[side].mean() for side in SIDES} | {f"n_{column}": len(values)}
     similar = clip_similarities(before, after)

@@ -176,7 +176,9 @@ def motion_panel(rows: Sequence[dict], k: int) -> plt.Figure:
     with plt.rc_context({**STYLE, "axes.grid": False}):
         if not rows:
             return empty_figure(title, "no window of any clip may carry a motion verdict")
-        figure, axes = plt.subplots(len(rows), 1, figsize=(8.2, (2.5 + file_line(rows)) * len(rows)), squeeze=False)
+        tall, wide, _ = _pair_row(rows[0]["training"]).shape
+        height = 8.2 * (2 * tall + 3) / wide + 0.65 + file_line(rows)  # the pictures, and the words above them
+        figure, axes = plt.subplots(len(rows), 1, figsize=(8.2, height * len(rows)), squeeze=False)
         for axis, row in zip(axes[:, 0], rows):
             axis.axis("off")
             upper, lower = (_pair_row(row[side]) for side in ("training", "generated"))
@@ -188,8 +190,8 @@ def motion_panel(rows: Sequence[dict], k: int) -> plt.Figure:
             verdict = "motion-memorised" if row["score"] >= row["threshold"] else "below threshold"
             head = f"{row['label']}, {row['metric']} {row['score']:.3f} ({verdict})"
             axis.set_title(f"{head}\n{pair_words(row, 90)}", fontsize=7.5, loc="left")
-        whitened = "; third: flow, fourth: without what clips have in common" if len(rows[0]["training"][0]) > 3 else ""
-        figure.suptitle(f"{title}  (hue: direction, saturation: speed{whitened})", fontsize=9.5)
+        whitened = "; beside it the flow without what clips have in common" if len(rows[0]["training"][0]) > 3 else ""
+        figure.suptitle(f"{title}\n(hue: direction, saturation: speed{whitened})", fontsize=9.5)
         figure.tight_layout()
         return figure
 

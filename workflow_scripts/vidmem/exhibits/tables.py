@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..base.clip_table import usable
 from ..features.clip_features import motion_features
-from ..features.metrics import GSSCD, OWN, UNFILTERED
+from ..features.metrics import GSSCD, OFS, OWN, UNFILTERED
 from ..features.natural_motion import NaturalMotionFilter, natural_windows
 from ..features.statistics import IntervalRule, precision_recall, share_columns
 from ..generation.elsewhere import NOT_DONE
@@ -163,7 +163,7 @@ PROMPT_COLUMNS = (
 
 HELD_OUT = "real held-out clips"
 """Model name in the rows of Table 2 for real held-out clips, which no model generated."""
-VERDICTS = ("content", "motion", "unfiltered", "images", "gsscd")
+VERDICTS = ("content", "motion", "unfiltered", "images", "gsscd", "ofs")
 
 
 def memorization_rows(
@@ -185,6 +185,7 @@ def memorization_rows(
     matched = scores.assign(verdict=scores["verdict"] & scores["match"].isin(images))
     verdicts = {
         "gsscd": prompt_verdicts(clips, scores, GSSCD, content.samples),
+        "ofs": prompt_verdicts(clips, scores, OFS, motion.samples),
         "images": prompt_verdicts(clips, matched, content.metric, content.samples),
         "content": prompt_verdicts(clips, scores, content.metric, content.samples),
         "motion": prompt_verdicts(clips, scores, motion.metric, motion.samples),
@@ -199,7 +200,7 @@ def _memorization_row(
     model: str, corpus: str, split: str, verdicts: Mapping[str, pd.DataFrame], splits: pd.Series, interval: IntervalRule
 ) -> dict:
     mask = np.ones(len(splits), bool) if split == "all" else (splits == split).to_numpy()
-    content, motion, plain, images, gsscd = (verdicts[name][mask] for name in VERDICTS)
+    content, motion, plain, images, gsscd, ofs = (verdicts[name][mask] for name in VERDICTS)
     total, usable = len(content), int((content["n_ok"] > 0).sum())
     row = {"model": model, "corpus": corpus, "kind": split, "n_prompts": total, "n_ok": usable, "n_failed": total - usable}
     for name, table in (("content", content), ("motion", motion)):
@@ -208,7 +209,7 @@ def _memorization_row(
     row["content_share_images"] = float(images["memorised"].mean()) if content["defined"].any() else np.nan
     return row | {
         "mean_top_gsscd": float(gsscd["value"].mean()),
-        "mean_top_ofs": float(motion["value"].mean()),
+        "mean_top_ofs": float(ofs["value"].mean()),
         "content_share_samples": float(content["share"].mean()) if content["defined"].any() else np.nan,
         "motion_share_samples": float(motion["share"].mean()) if motion["defined"].any() else np.nan,
     }
@@ -229,7 +230,7 @@ def real_rows(
     defined = bool(is_defined(plain["natural"]).any())
     row["motion_share_unfiltered"] = float(plain["verdict"].sum() / len(held)) if defined else np.nan
     row["mean_top_gsscd"] = float(scores[scores["metric"] == GSSCD]["value"].mean())
-    row["mean_top_ofs"] = float(scores[scores["metric"] == motion.metric]["value"].mean())
+    row["mean_top_ofs"] = float(scores[scores["metric"] == OFS]["value"].mean())
     return [row]
 
 
