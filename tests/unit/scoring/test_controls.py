@@ -201,6 +201,15 @@ def test_pairs_of_staged_clips_show_two_pictures():
         assert row.control != "walkers-apart" or variants[0].split("-")[1] == variants[1].split("-")[1]
 
 
+@pytest.mark.parametrize("left_out", [STAGED, ("walker",), ("camera", "still")])
+def test_a_plan_may_lack_staged_clips(left_out):
+    plan = small_plan()
+    plan = plan[~plan["control"].isin(left_out)]
+    found = {control for control, *_ in staged_pairs(plan)}
+    assert not found & set(left_out)
+    assert ("walkers-apart" in found) == ("walker" not in left_out)
+
+
 def test_unrelated_pairs_are_all_or_a_sample():
     assert len(unrelated_pairs(["a", "b", "c"], 0)) == 3
     assert len(unrelated_pairs([str(i) for i in range(50)], 0, limit=100)) == 100

@@ -179,6 +179,6 @@ def staged_pairs(plan: pd.DataFrame) -> list[tuple[str, str, str]]:
         for _, group in plan[plan["control"] == control].groupby("variant", sort=True):
             pairs += [(control, a, b) for a, b in combinations(group.sort_values("clip_id").itertuples(), 2)]
     walks = plan[plan["control"] == "walker"].sort_values("clip_id")
-    for _, group in walks.groupby(walks["variant"].str.partition("-")[2], sort=True):
+    for _, group in walks.groupby(walks["variant"].map(lambda walk: walk.partition("-")[2]), sort=True):
         pairs += [("walkers-apart", a, b) for a, b in combinations(group.itertuples(), 2) if a.variant != b.variant]
     return [(control, a.clip_id, b.clip_id) for control, a, b in pairs if a.origin != b.origin]
