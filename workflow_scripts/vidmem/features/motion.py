@@ -44,20 +44,19 @@ def normalise_flows(flows: np.ndarray, cosine: str = "pixel", epsilon: float = E
     Raises:
         VidmemError: flows of another shape, an unknown cosine, or a value that is not finite.
     """
+    if cosine not in COSINES:
+        raise VidmemError(f"cosine one of {COSINES}", cosine, "normalise_flows")
     flows = check_flows(flows)
-    width = int(np.prod(flows.shape[1:]))
-    lengths = np.sqrt(np.einsum("pchw,pchw->phw", flows, flows))
-    moving = lengths >= epsilon
-    if cosine == "pixel":
-        counts = np.maximum(np.count_nonzero(moving, axis=(1, 2)), 1).astype(np.float32)
-        scale = np.where(moving, 1 / np.maximum(lengths, epsilon), 0) / np.sqrt(counts)[:, None, None]
-        return (flows * scale[:, None]).reshape(len(flows), width)
+    squares = np.einsum("pchw,pchw->phw", flows, flows)
     if cosine == "field":
-        flat = flows.reshape(len(flows), width)
-        norms = np.linalg.norm(flat, axis=1, keepdims=True)
-        still = ~moving.any(axis=(1, 2))
-        return np.where(still[:, None], 0, flat / np.maximum(norms, 1e-12)).astype(np.float32)
-    raise VidmemError(f"cosine one of {COSINES}", cosine, "normalise_flows")
+        norms, still = np.sqrt(squares.sum(axis=(1, 2))), squares.max(axis=(1, 2), initial=0) < epsilon**2
+        scale = np.where(still, 0, 1 / np.maximum(norms, 1e-12))[:, None, None]
+    else:
+        moving = squares >= epsilon**2
+        counts = np.maximum(np.count_nonzero(moving, axis=(1, 2)), 1)[:, None, None]
+        scale = np.where(moving, 1 / np.maximum(np.sqrt(squares), epsilon), 0) / np.sqrt(counts)
+    flows *= scale[:, None].astype(np.float32)  # a copy of ours
+    return flows.reshape(len(flows), int(np.prod(flows.shape[1:])))
 
 
 def pool_flows(flows: np.ndarray, grid: int) -> np.ndarray:
@@ -90,7 +89,7 @@ def mirror_flows(flows: np.ndarray) -> np.ndarray:
 
 
 def check_flows(flows: np.ndarray) -> np.ndarray:
-    """Flows as float32 [P, 2, h, w].
+    """A copy of flows as float32 [P, 2, h, w].
 
     Raises:
         VidmemError: flows of another shape, or a value that is not finite.
@@ -99,9 +98,9 @@ def check_flows(flows: np.ndarray) -> np.ndarray:
     if flows.ndim != 4 or flows.shape[1] != 2:
         raise VidmemError("flows [pairs, 2, h, w]", flows.shape, "flows")
     flows = flows.astype(np.float32)
-    if not np.isfinite(flows).all():
-        bad = int(np.flatnonzero(~np.isfinite(flows).all(axis=(1, 2, 3)))[0])
-        raise VidmemError("finite flows", f"NaN or infinity in pair {bad}", "flows")
+    sums = np.einsum("pchw->p", flows)  # one pass, and no array of booleans: NaN and infinity stay in a sum
+    if not np.isfinite(sums).all():
+        raise VidmemError("finite flows", f"NaN or infinity in pair {int(np.flatnonzero(~np.isfinite(sums))[0])}", "flows")
     return flows
 
 
