@@ -32,9 +32,10 @@ from vidmem.base.clip_table import clip_row, clip_table
 from vidmem.base.shards import save_shards
 from vidmem.base.store import save_array, save_csv, save_table, shard_of
 from vidmem.config import complete_config, load_schema
-from vidmem.features.motion_rule import MotionRule
+from vidmem.features.background import fit_background, save_background
+from vidmem.scoring.thresholds import choose_in_force, save_in_force
 
-FRAMES, DIMENSION, GRID, SHARD_CLIPS = 8, 512, 8, 1250
+FRAMES, DIMENSION, GRID, SHARD_CLIPS = 8, 512, 16, 1250
 HELD, FEW = 200, 100
 SCHEMA = ROOT / "rules/schemas/config.schema.yaml"
 
@@ -81,6 +82,14 @@ def write_sets(folder: Path, clips: int) -> None:
         write_set(folder / name, rows, extra)
 
 
+def write_judges(folder: Path) -> None:
+    """A background of motion, and the thresholds in force."""
+    stream = np.random.default_rng(0)
+    flows = [(f"clip-{place}", stream.normal(size=(FRAMES - 1, 2, GRID, GRID))) for place in range(FEW)]
+    save_background(folder / "background.parquet", fit_background("corpus-made", "made up", flows))
+    save_in_force(folder / "thresholds.json", {"made": choose_in_force({"content": 0.5, "motion": 0.5}, {})})
+
+
 class Inputs(SimpleNamespace):
     """Named inputs of a rule."""
 
@@ -92,15 +101,14 @@ def calibrate(inputs: Inputs, config: dict, scratch: Path) -> None:
     from calibrate import calibrate
 
     out = {"scores": scratch / "scores.parquet", "thresholds": scratch / "thresholds.json"}
-    rule = MotionRule.of(config["motion"])
-    calibrate(inputs, config["calibration"], config["search"]["block"], rule, config["seed"], **out)
+    calibrate(inputs, config["calibration"], config["search"]["block"], config["motion"], config["seed"], **out)
 
 
 def validate_metrics(inputs: Inputs, config: dict, scratch: Path) -> None:
     from validate_metrics import validate_metrics
 
-    motion = config["motion"]["metric"], MotionRule.of(config["motion"])
-    validate_metrics(inputs, *motion, config["controls"]["moving"], config["seed"], scratch / "values.parquet")
+    moving = config["controls"]["moving"]
+    validate_metrics(inputs, config["motion"], moving, config["seed"], scratch / "values.parquet")
 
 
 def score_clips(inputs: Inputs, config: dict, scratch: Path) -> None:
@@ -131,7 +139,7 @@ def measure(stage: str, folder: Path) -> dict:
     config = complete_config(yaml.safe_load((ROOT / "config.yaml").read_text()), load_schema(SCHEMA))
     sets = {"corpus": "corpus", "controls": "controls", "own": "generated"}
     lists = {f"{role}_{kind}": folder / name / f"{kind}.json" for role, name in sets.items() for kind in ("content", "motion")}
-    inputs = Inputs(**lists, thresholds=[])
+    inputs = Inputs(**lists, thresholds=folder / "thresholds.json", background=folder / "background.parquet")
     with tempfile.TemporaryDirectory() as scratch:
         before, peak, began = anonymous_memory(), Peak(), time.perf_counter()
         peak.start()
@@ -152,6 +160,7 @@ def run(sizes: list[int], output: Path) -> None:
     for clips in sizes:
         with tempfile.TemporaryDirectory() as folder:
             write_sets(Path(folder), clips)
+            write_judges(Path(folder))
             for stage in STAGES:
                 rows.append({"stage": stage, "clips": clips, **in_child(stage, Path(folder))})
                 print(pd.DataFrame(rows[-1:]).to_string(index=False), flush=True)

@@ -68,7 +68,7 @@ rule compute_flow:
 rule fit_background:
     input:
         references="results/{run}/data/corpus-{corpus}/shards-motion.json",
-        other=here(audit.background_files),
+        other=ancient(here(audit.background_files)),
     output:
         "results/{run}/background/{corpus}.parquet",
     log:
@@ -81,6 +81,7 @@ rule fit_background:
         seed=config["seed"],
         metric=config["motion"]["metric"],
         background=config["motion"]["background"],
+        listed=digest_files(*audit.background_files),
         code=digest_of("fit_background"),
     script:
         "../workflow_scripts/fit_background.py"

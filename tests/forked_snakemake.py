@@ -39,7 +39,7 @@ def run_script(path: str, loaded: BinaryIO) -> None:
             exec(compile(file.read(), path, "exec"), {"__name__": "__main__", "__file__": path})
         status = 0
     except SystemExit as end:
-        status = int(end.code or 0)
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
         traceback.print_exc()
         status = 1

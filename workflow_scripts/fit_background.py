@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from vidmem.base.logs import LOGGER, start_logging
-from vidmem.features.background import check_background, check_origin, fit_background, load_background, save_background
+from vidmem.features.background import LEAST, check_background, check_origin, fit_background, load_background, save_background
 from vidmem.features.metrics import metric_of
 from vidmem.search.references import ReferenceShards
 from vidmem.search.sampling import count_pairs, sampled_flows
@@ -12,6 +12,7 @@ from vidmem.search.sampling import count_pairs, sampled_flows
 def measure(inputs, corpus: str, metric: str, background: dict, seed: int, destination: Path) -> None:
     references = ReferenceShards.listed(inputs.references, "motion")
     pairs, estimator = count_pairs(references, background["splits"]), references.provenance
+    everything = count_pairs(references, ())
     if background["file"]:
         fitted = load_background(str(inputs.other))
         check_origin(fitted, estimator, background["file"])
@@ -20,7 +21,10 @@ def measure(inputs, corpus: str, metric: str, background: dict, seed: int, desti
         fitted = fit_background(f"corpus-{corpus}", estimator, flows)
     LOGGER.info("%d fields with motion of %d frame pairs", fitted.counts.sum(), pairs)
     if metric_of(metric).whitened:
-        check_background(fitted, pairs, f"background of corpus {corpus}")
+        check_background(fitted, everything, f"background of corpus {corpus}")
+        smallest = min(int(fitted.counts.sum() - own) for own in fitted.counts)
+        if everything and smallest < LEAST:
+            LOGGER.warning("few videos: without the part of one of them the background has %d fields", smallest)
     save_background(destination, fitted)
 
 

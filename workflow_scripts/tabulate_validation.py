@@ -14,7 +14,8 @@ from vidmem.scoring.thresholds import thresholds_of
 def tabulate(inputs, corpora: list[str], variants: dict[str, str], interval: IntervalRule, seed: int, output) -> None:
     tables, ablations = [], []
     for path, corpus in zip(inputs.pairs, corpora, strict=True):
-        pairs, thresholds = load_table(path).assign(corpus=corpus), thresholds_of(inputs.thresholds, corpus)
+        pairs = load_table(path).assign(corpus=corpus)
+        thresholds = thresholds_of(inputs.thresholds, corpus, {*variants, *pairs["metric"]})
         tables.append(validation_table(pairs, thresholds, interval, seed))
         ablations += [filter_table(pairs, name, thresholds[name], variant, interval) for name, variant in variants.items()]
     save_exhibit(output.table, pd.concat(tables, ignore_index=True))

@@ -6,6 +6,7 @@ from vidmem.base.logs import LOGGER, start_logging
 from vidmem.exhibits.table_files import save_exhibit
 from vidmem.exhibits.tables import VALIDATION_COLUMNS, label_table
 from vidmem.features.clip_features import listed_clips, listed_features
+from vidmem.features.metrics import metrics_of, searched_metrics
 from vidmem.features.motion_comparison import MotionComparison
 from vidmem.features.statistics import IntervalRule
 from vidmem.scoring.labels import label_scores, name_by_set, read_labels
@@ -25,8 +26,9 @@ def validate(inputs, sets: dict, motion: dict, interval: IntervalRule, seed: int
         for kind in ("content", "motion")
     )
     corpora = sorted(set(sets.values()))
-    thresholds = {corpus: thresholds_of(inputs.thresholds, corpus) for corpus in corpora}
-    # A pair is judged by the threshold and background of a corpus, which has its second clip or is what that is compared with.
+    named = {metric.name for metric in [*metrics_of("content"), *searched_metrics("motion", motion["metric"])]}
+    thresholds = {corpus: thresholds_of(inputs.thresholds, corpus, named) for corpus in corpora}
+    # The corpus of a pair is that of its second clip. Its threshold and its background judge the pair.
     judge = labels["second"].str.split("/").str[0].map(sets)
     parts = []
     for place, corpus in enumerate(corpora):

@@ -119,7 +119,7 @@ def test_what_is_held_out_a_picture_or_unreadable_gives_one(film):
 def test_a_video_of_unknown_length_gives_its_first_window(film, monkeypatch):
     from vidmem.corpus import video
 
-    monkeypatch.setattr(video, "_tail_of", lambda file: video.Tail(None, True))
+    monkeypatch.setattr(video, "_tail_of", lambda file: video.Tail(None, True, 0))
     rows = by_place(read_all(corpus_of(source_of(film, 2)))[0])
     assert list(rows["status"]) == ["ok", "skipped"]
     assert "does not say how long" in rows["reason"].iloc[1]

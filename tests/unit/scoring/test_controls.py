@@ -127,6 +127,12 @@ def test_somebody_walks_and_the_rest_stands(stream, walk, axis, sign):
     assert flow_features(flows).magnitude.mean() < 0.0005  # the mean of the frame says that nothing moves
 
 
+def test_in_a_long_clip_somebody_arrives(stream):
+    clip = walker(textured(stream), "left-4", 60)
+    assert clip.shape == (60, 64, 64, 3)
+    assert np.array_equal(clip[-1], clip[-2])
+
+
 def test_two_pictures_with_one_walk_move_alike_and_two_ways_do_not(stream):
     pictures = textured(stream), textured(np.random.default_rng(5))
     right, other, left = (flows_of(walker(picture, walk, 8)) for picture, walk in

@@ -37,7 +37,11 @@ STREAMED = frozenset({"mpegts", "mpeg", "mpegvideo", "m4v", "h264", "hevc", "mjp
 EARLY_S = 1e-6  # a frame counts as shown so much before its time: times are rounded
 BACK_S = 0.5  # times that run back by more begin another recording; by less, they are errors of the file
 EVEN_STEPS = 6
-"""Decoding times that must be evenly spaced before one that is left out counts as a lost frame."""
+"""Steps of decoding times that must be even before one that is left out counts as a lost frame."""
+ROUNDED_S = 0.0011
+"""Largest difference of even steps, in seconds: times may come from a container that rounds them to milliseconds."""
+LOST_GAPS = 3
+"""Most places where frames were lost. With more of them, the encoder left out frames that nobody lacks."""
 REORDERED = 4  # frames that may be decoded before a frame that is shown earlier
 SEEK_GAP_S = 10.0  # without an index, a seek over so much is worth it: most videos have a key frame in it
 SEEK_FRAMES = 8  # a seek costs about the decoding of so many frames
@@ -231,7 +235,8 @@ class Video:
 
     def _decoded(self) -> Iterator[Shown]:
         """Frames as the decoder gives them. A part that cannot be decoded is passed over and noted."""
-        damaged, before, passed_s, broken = False, None, 0.0, _Broken()
+        damaged, before, passed_s = False, None, 0.0
+        broken = _Broken(self._tick_s, self._tail.skipped <= LOST_GAPS)
         for packet in self._packets():
             if self._container.format.name in STREAMED:
                 broken.see(packet)
@@ -242,7 +247,7 @@ class Video:
                 damaged, frames = True, []
             for frame in frames:
                 damaged = bool(frame.is_corrupt) or (damaged and not frame.key_frame)
-                spoiled = damaged or frame.pts in broken.times
+                spoiled = broken.has(frame.pts) or damaged
                 start = self._time_of(frame, before) + passed_s
                 if before is not None and start < before.start - BACK_S:  # another recording begins: it follows
                     passed_s += before.end - start
@@ -279,42 +284,64 @@ class Video:
         self.damage = f"damaged after {self.end:.3f} s: {short_text(error)}" if self.end else short_text(error)
 
 
+class _Steps:
+    """Decoding times that are evenly spaced, and those that leave some out.
+
+    Args:
+        tick_s: length of a tick of the times, in seconds.
+    """
+
+    def __init__(self, tick_s: float) -> None:
+        self._rounded = ROUNDED_S / tick_s
+        self._last: int | None = None
+        self._steps: deque[int] = deque(maxlen=EVEN_STEPS)
+
+    def skips(self, time: int) -> bool:
+        """Whether times were evenly spaced so far, but for rounding, and now some are left out."""
+        step, self._last = 0 if self._last is None else time - self._last, time
+        even = len(self._steps) == EVEN_STEPS and max(self._steps) - min(self._steps) <= self._rounded < min(self._steps)
+        if even and step > 1.5 * max(self._steps):
+            return True
+        self._steps.append(step)
+        return False
+
+
 class _Broken:
     """Presentation times of the packets of a transport stream that are broken, and of those that may build on them.
 
     Where whole frames are missing, the decoder says nothing. But the container calls the packet before or after them broken, or
     decoding times that were evenly spaced skip some. A key frame ends what is broken, unless it follows so closely that it may
     be what is broken. Frames that come after it and are shown before it may build on what came before.
+
+    Args:
+        tick_s: see _Steps.
+        even: whether skipped times are lost frames. In a stream that skips many, the encoder has left them out.
     """
 
-    def __init__(self) -> None:
-        self.times: set[int] = set()
+    def __init__(self, tick_s: float, even: bool) -> None:
+        self._even, self._steps, self._times = even, _Steps(tick_s), set[int]()
         self._broken, self._leading, self._since = False, -math.inf, 0
-        self._last: int | None = None
-        self._steps: deque[int] = deque(maxlen=EVEN_STEPS)
 
     def see(self, packet: av.Packet) -> None:
         """Take the next packet."""
         if packet.pts is None or packet.dts is None:
             return
         self._since += 1
-        if packet.is_corrupt or self._skips(packet.dts):
+        if packet.is_corrupt or (self._steps.skips(packet.dts) and self._even):
             self._broken, self._since = True, 0
         elif packet.is_keyframe and self._broken and self._since > REORDERED:
             self._broken, self._leading = False, packet.pts
         elif packet.pts >= self._leading:
             self._leading = -math.inf
         if self._broken or packet.pts < self._leading:
-            self.times.add(packet.pts)
+            self._times.add(packet.pts)
 
-    def _skips(self, time: int) -> bool:
-        """Whether decoding times were evenly spaced so far, and now some are left out."""
-        step, self._last = 0 if self._last is None else time - self._last, time
-        even = len(self._steps) == EVEN_STEPS and len(set(self._steps)) == 1 and self._steps[0] > 0
-        if even and step > self._steps[0] and step % self._steps[0] == 0:
-            return True
-        self._steps.append(step)
-        return False
+    def has(self, time: int | None) -> bool:
+        """Whether the frame with a time is broken. To be asked once: another recording may use the time again."""
+        if time not in self._times:
+            return False
+        self._times.remove(time)
+        return True
 
 
 @contextmanager
@@ -333,10 +360,17 @@ def open_video(file: File) -> Iterator[Video]:
 
 
 class Tail(NamedTuple):
-    """End of the last frame, seconds by the clock of the file, None if it has none; and whether the clock never runs back."""
+    """The end of a video, told by its packets.
+
+    Attributes:
+        end: end of the last frame, seconds by the clock of the file; None if it has none.
+        runs_on: whether the clock never runs back.
+        skipped: how often decoding times that were evenly spaced leave some out.
+    """
 
     end: float | None
     runs_on: bool
+    skipped: int
 
 
 LAST = 2**52  # ticks; later than any packet
@@ -364,6 +398,7 @@ def _tail_from(container: av.container.InputContainer, stream: av.VideoStream, t
     """The tail that the packets from a time on tell, or all packets."""
     untimed, tick_s = _is_untimed(stream), float(stream.time_base)
     latest, before, passed, length, runs_on = -math.inf, -math.inf, 0.0, 1 / float(stream.average_rate or 25), True
+    steps, skipped = _Steps(tick_s), 0
     try:
         if ticks is not None:
             container.seek(ticks, stream=stream)
@@ -373,13 +408,14 @@ def _tail_from(container: av.container.InputContainer, stream: av.VideoStream, t
             ticks = packet.dts if untimed or packet.pts is None else packet.pts
             time = max(latest + length, 0.0) if ticks is None else ticks * tick_s
             decoded = time if packet.dts is None else packet.dts * tick_s
+            skipped += packet.dts is not None and steps.skips(packet.dts)
             if decoded < before - BACK_S:
                 passed, runs_on = latest + length - time, False
             latest, before = max(latest, time + passed), decoded
             length = packet.duration * tick_s or length
     except (av.FFmpegError, OSError, ValueError):
         pass  # what came before counts; read_windows tells of the damage
-    return Tail(latest + length if latest > -math.inf else None, runs_on)
+    return Tail(latest + length if latest > -math.inf else None, runs_on, skipped)
 
 
 def lengths_of(file: File) -> Iterator[float]:

@@ -84,7 +84,7 @@ class MotionComparison:
         return f"{estimator} background {self.background.name}" if metric.whitened else estimator
 
     def by_rule(self, metric: Metric, clips: pd.DataFrame, clip_ids: Sequence[str]) -> Iterator[tuple[MotionRule, list[str]]]:
-        """Query clips in groups of one rule. A clip of the background is compared without its own part of the background.
+        """Query clips in groups of one rule. A clip of a corpus is compared without its video's part of the background.
 
         Args:
             clips: clip table with the columns clip_id and set.
@@ -93,7 +93,7 @@ class MotionComparison:
         Yields:
             A rule, and the clips that it is for in the order of `clip_ids`.
         """
-        own = set(clips.loc[clips["set"] == self.background.clips, "clip_id"]) if metric.whitened else set()
+        own = set(clips.loc[clips["set"].str.startswith("corpus-"), "clip_id"]) if metric.whitened else set()
         folds = {name: self.background.fold_of(name) if name in own else -1 for name in clip_ids}
         for fold in sorted(set(folds.values())):
             yield self.rule_of(metric, None if fold < 0 else fold), [name for name in clip_ids if folds[name] == fold]

@@ -327,7 +327,7 @@ def choose_thresholds(scores: pd.DataFrame, rate: float) -> dict[str, dict]:
         (negatives that the rate needs).
     """
     chosen = {}
-    for metric in (name for name in metric_names() if name in set(scores["metric"])):
+    for metric in metric_names():
         values = negatives_of(scores, metric)
         enough = len(values) >= negatives_needed(rate)
         threshold = threshold_at(values, rate) if enough else None

@@ -243,7 +243,8 @@ def walker(picture: np.ndarray, walk: str, frames: int) -> np.ndarray:
     middle = stream.uniform((0.3, 0.12), (0.6, 0.28)) * WORK_SIDE  # on the left, so that a mirrored walk is elsewhere
     clip = []
     for step in np.arange(frames) - (frames - 1) / 2:
-        row, column = np.round(middle + step * WALK * WORK_SIDE * np.array(DIRECTIONS[direction])).astype(int)
+        place = np.round(middle + step * WALK * WORK_SIDE * np.array(DIRECTIONS[direction])).astype(int)
+        row, column = np.clip(place, 0, WORK_SIDE - sides)  # in a long clip somebody arrives and stands
         view = ground.copy()
         view[row : row + sides[0], column : column + sides[1]] = clothes
         clip.append(cv2.resize(view, picture.shape[1::-1], interpolation=cv2.INTER_AREA))

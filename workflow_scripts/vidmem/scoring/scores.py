@@ -112,7 +112,7 @@ def own_scores(
     Returns:
         Table of COLUMNS, in which the name of each metric ends with OWN.
     """
-    rows = []
+    rows, presets = [], {metric.name: comparison.preset(metric, own[1].provenance) for metric in comparison.metrics}
     for clip in usable(clips).itertuples():
         if not clip.target or clip.target not in corpus[0].spans:
             continue
@@ -120,12 +120,13 @@ def own_scores(
         motion = _motion_scores(clip.clip_id, clip.target, own[1], corpus[1], comparison)
         for features, found in ((own[0], content), (own[1], motion)):
             for score in found:
+                preset = presets.get(score.metric.removesuffix(UNFILTERED), features.provenance)
                 limit = thresholds.get(score.metric, np.nan)
                 verdict = bool(score.value is not None and score.value >= limit)
                 value = np.nan if score.value is None else score.value
                 frames = score.first, score.second
                 about = clip.clip_id, clip.prompt_id, score.metric + OWN, value, clip.target, *frames, score.natural
-                rows.append((*about, limit, verdict, features.provenance, "pair", score.mirrored))
+                rows.append((*about, limit, verdict, preset, "pair", score.mirrored))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

@@ -55,14 +55,9 @@ def choose_in_force(stated: Mapping[str, float | str], calibrated: Mapping[str, 
         calibrated: result of choose_thresholds; may be empty if no threshold is calibrated.
 
     Returns:
-        Metric -> threshold. A metric that was not calibrated has none if the configuration leaves it to the calibration.
+        Metric -> threshold.
     """
-    known = {name: stated[metric.kind] for name, metric in METRICS.items()}
-    return {
-        name: _in_force(value, calibrated.get(name, {}))
-        for name, value in known.items()
-        if name in calibrated or not isinstance(value, str)
-    }
+    return {name: _in_force(stated[metric.kind], calibrated.get(name, {})) for name, metric in METRICS.items()}
 
 
 def _in_force(stated: float | str, chosen: Mapping) -> Threshold:
@@ -83,19 +78,19 @@ def load_in_force(path: Path | str) -> dict[str, dict[str, Threshold]]:
     return {name: {metric: Threshold(**one) for metric, one in own.items()} for name, own in saved.items()}
 
 
-def thresholds_of(path: Path | str, corpus: str, metrics: Iterable[str] | None = None) -> dict[str, float]:
+def thresholds_of(path: Path | str, corpus: str, metrics: Iterable[str]) -> dict[str, float]:
     """Thresholds in force on a corpus, for stages that give verdicts: metric -> threshold.
 
     Args:
         path: file of save_in_force.
         corpus: name of the corpus.
-        metrics: names of the metrics that give the verdicts; None for all that have a threshold.
+        metrics: names of the metrics that give the verdicts.
 
     Raises:
         VidmemError: the calibration had too few negatives for one of the metrics.
     """
     own = load_in_force(path)[corpus]
-    return {metric: own[metric].required(f"calibration of corpus {corpus}, metric {metric}") for metric in metrics or own}
+    return {metric: own[metric].required(f"calibration of corpus {corpus}, metric {metric}") for metric in metrics}
 
 
 def shown_thresholds(path: Path | str, corpus: str) -> dict[str, float]:

@@ -194,7 +194,7 @@ def _block(names: list[str], owner: dict[str, ClipFeatures], rule: MotionRule, q
     return motion_block(names, counts, np.concatenate(fields), motion_features(features), rule, query)
 
 
-def expected_answers(metric: str) -> dict[str, bool]:
+def expected_answers(metric: str) -> dict[str, bool | None]:
     """Whether a metric must fire on each control (True) or must not (False). None allows both."""
     kind = metric_of(metric).kind
     answers = {name: getattr(expectation, kind) for name, expectation in EXPECTED.items()}

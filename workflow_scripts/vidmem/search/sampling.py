@@ -22,7 +22,7 @@ def clips_with_flows(features: ClipFeatures, splits: Sequence[str]) -> list[str]
 
 
 def count_pairs(references: ReferenceShards, splits: Sequence[str]) -> int:
-    """Frame pairs of all clips of some splits."""
+    """Frame pairs of all clips of some splits, or of all splits for ()."""
     shards = (references.shard(number) for number in range(len(references)))
     spans = (shard.spans[name] for shard in shards for name in clips_with_flows(shard, splits))
     return sum(last - first for _, first, last in spans)
