@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -169,7 +170,9 @@ def test_two_runs_in_one_folder(smoke, project, run):
     while not list((folder / ".snakemake/locks").glob("*")):
         assert first.poll() is None
         time.sleep(0.1)
+    first.send_signal(signal.SIGSTOP)  # so that it cannot end before the other looks for its lock
     second = run(folder, "--cores", "1", *CORPUS, *SMOKE, check=False)
+    first.send_signal(signal.SIGCONT)
     assert second.returncode != 0
     assert "Directory cannot be locked" in second.text
     assert "--unlock" in second.text
