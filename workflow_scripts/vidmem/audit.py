@@ -26,7 +26,7 @@ RECIPES: dict[str, int | str] = {
     "invert_images": 5,
     "probe_guidance": 3,
     "mitigate_clips": 3,
-    "read_corpus": 2,
+    "read_corpus": 3,
     "read_features": 3,
     "list_shards": "709328a5fda3",
     "list_prompts": 2,

@@ -17,7 +17,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from ..errors import ClipError
 from .display import pixel_aspect, traits_of, upright
 from .files import File, check_file
-from .video import Shown, Video, open_video, short_text
+from .video import GAP_S, Shown, Video, open_video, short_text
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,6 @@ def _rgb(image: Image.Image) -> np.ndarray:
     return np.repeat((levels >> 8).astype(np.uint8)[..., None], 3, axis=2)
 
 
-GAP_S = 1.0  # a frame that stays longer while others change more often is told
 WORTH = 0.05  # a further window has to add at least this share of its length as new footage
 
 

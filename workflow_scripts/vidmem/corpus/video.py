@@ -18,7 +18,7 @@ from typing import NamedTuple
 import av
 
 from ..errors import ClipError
-from .files import File, check_file
+from .files import File, check_file, part_of
 
 FORMATS = (
     "mov", "matroska", "avi", "gif", "mpeg", "mpegts", "mpegvideo", "asf", "flv", "ogg", "m4v", "h264", "hevc", "ivf", "mjpeg"
@@ -34,8 +34,23 @@ UNSEEKABLE = frozenset({"mpeg"})
 STREAMED = frozenset({"mpegts", "mpeg", "mpegvideo", "m4v", "h264", "hevc", "mjpeg"})
 """Formats without an index, in which several recordings may stand one after another. Only all packets tell where they end."""
 
+GAP_S = 1.0  # a frame that stays longer while others change more often is told as a gap, and not as lost frames
+INDEXED = ("mov", "avi")
+"""Formats whose index names every packet."""
+
 EARLY_S = 1e-6  # a frame counts as shown so much before its time: times are rounded
 BACK_S = 0.5  # times that run back by more begin another recording; by less, they are errors of the file
+HOLE = rb"\0{16,}[^\0\1]"
+"""Zeros inside a packet, where a piece of a download is missing. Zeros before a start code (00 00 01) are stuffing."""
+HOLES = {
+    **dict.fromkeys(("h264", "hevc", "vc1", "mpeg4", "h263", "flv1", "vp8", "vp9", "av1"), HOLE + rb"|\0{8,}\Z"),
+    **dict.fromkeys(("mpeg1video", "mpeg2video"), HOLE),  # their packets may end in stuffing
+    "mjpeg": HOLE + rb"|(?<!\0)(?<!\xff\xd9)\0{4,}\Z",  # stuffing may follow the end of the picture
+}
+"""What a hole looks like in packets of codecs that never write so many zeros: they guard start codes, or code by arithmetic."""
+NEVER = rb"(?!)"  # a codec that may write zeros
+SOME_ZEROS = bytes(4)  # stand in every hole
+CHUNK_HEADER = 8  # bytes before the data of a packet in an AVI
 EVEN_STEPS = 6
 """Steps of decoding times that must be even before one that is left out counts as a lost frame."""
 ROUNDED_S = 0.0011
@@ -56,12 +71,14 @@ class Shown(NamedTuple):
         end: until when, going by its own length.
         frame: the frame as PyAV has it.
         damaged: whether it, or a frame that it may depend on, could not be decoded whole.
+        after_damage: whether frames just before it may be lost.
     """
 
     start: float
     end: float
     frame: av.VideoFrame
     damaged: bool
+    after_damage: bool
 
 
 @contextmanager
@@ -161,7 +178,8 @@ class Video:
     def shown_at(self, targets: Iterable[float]) -> Iterator[tuple[Shown, float]]:
         """Yield the frame that is shown at each time, and when the next frame takes its place. To be called once.
 
-        The frame is the last one whose start is not after the time. The iteration ends where the video ends.
+        The frame is the last one whose start is not after the time. Where it stands for frames that are lost, it counts as
+        damaged. The iteration ends where the video ends.
 
         Args:
             targets: times in seconds from the first frame, ascending.
@@ -178,7 +196,11 @@ class Video:
                 self.end = shown.start + self._last_s
                 if target >= self.end - EARLY_S:
                     return
-            yield shown, self.end if following is None else following.start
+                yield shown, self.end
+                continue
+            if following.after_damage and shown.end - EARLY_S < target and following.start - shown.start <= GAP_S:
+                shown = shown._replace(damaged=True)
+            yield shown, following.start
 
     def _is_worth_a_seek(self, now: float, target: float) -> bool:
         """Whether a key frame lies far enough behind the current frame. Where the index ends too early, a large gap decides."""
@@ -218,6 +240,11 @@ class Video:
             self._container, self.stream = container, main_stream(container)
             yield from self._decode()
 
+    @property
+    def _delay(self) -> int:
+        """Frames that may be decoded between a frame and one that is shown before it."""
+        return REORDERED if self.stream.codec_context.has_b_frames else 0
+
     def _decode(self) -> Iterator[Shown]:
         """Frames from the current place on. If one is damaged, so may be the few before it that are decoded after it."""
         held: deque[Shown] = deque()
@@ -225,7 +252,7 @@ class Video:
             if shown.damaged:
                 held = deque(before._replace(damaged=before.damaged or not before.frame.key_frame) for before in held)
             held.append(shown)
-            if len(held) > (REORDERED if self.stream.codec_context.has_b_frames else 0):
+            if len(held) > self._delay:
                 yield self._ended(held.popleft())
         yield from map(self._ended, held)
 
@@ -235,26 +262,25 @@ class Video:
 
     def _decoded(self) -> Iterator[Shown]:
         """Frames as the decoder gives them. A part that cannot be decoded is passed over and noted."""
-        damaged, before, passed_s = False, None, 0.0
-        broken = _Broken(self._tick_s, self._tail.skipped <= LOST_GAPS)
+        damaged, before, passed_s, since = False, None, 0.0, math.inf
+        broken = _Broken(self.stream, self._file, self._tail.skipped <= LOST_GAPS)
         for packet in self._packets():
-            if self._container.format.name in STREAMED:
-                broken.see(packet)
+            spoiled = broken.see(packet)
             try:
                 frames = packet.decode()
             except (av.FFmpegError, ValueError) as error:
                 self._note(error)
-                damaged, frames = True, []
+                broken.latest, spoiled, frames = packet.pts, True, []
+            damaged, since = (True, 0) if spoiled else (damaged, since)
             for frame in frames:
-                damaged = bool(frame.is_corrupt) or (damaged and not frame.key_frame)
-                spoiled = broken.has(frame.pts) or damaged
+                damaged = bool(frame.is_corrupt) or (damaged and not broken.is_healed_by(frame))
                 start = self._time_of(frame, before) + passed_s
-                if before is not None and start < before.start - BACK_S:  # another recording begins: it follows
-                    passed_s += before.end - start
+                if before is not None and broken.restarted and start < before.start - BACK_S:  # another recording follows
+                    passed_s, broken.restarted = passed_s + before.end - start, False
                     start = before.end
                 length = frame.duration * self._tick_s if frame.duration else 1 / self._rate
                 start = start if before is None else max(start, before.start)
-                before = Shown(start, start + length, frame, spoiled)
+                before, since = Shown(start, start + length, frame, damaged, since <= self._delay), since + 1
                 yield before
 
     def _packets(self) -> Iterator[av.Packet]:
@@ -307,41 +333,88 @@ class _Steps:
 
 
 class _Broken:
-    """Presentation times of the packets of a transport stream that are broken, and of those that may build on them.
+    """Packets that are broken, or that follow packets which were lost. The decoder may conceal both without a word.
 
-    Where whole frames are missing, the decoder says nothing. But the container calls the packet before or after them broken, or
-    decoding times that were evenly spaced skip some. A key frame ends what is broken, unless it follows so closely that it may
-    be what is broken. Frames that come after it and are shown before it may build on what came before.
+    A packet is broken if the container says so, or if zeros stand where its codec writes none. Packets were lost where the
+    index of the file names them, or where decoding times that were evenly spaced skip some. Without an index, an encoder may
+    have left out the frames: so zeros must stand there, or the format be made for transport, and few times be skipped.
+
+    Attributes:
+        latest: time of the last broken packet; None for none.
+        restarted: whether another recording has begun, with times of its own. After damage, frames alone may come out of order.
 
     Args:
-        tick_s: see _Steps.
-        even: whether skipped times are lost frames. In a stream that skips many, the encoder has left them out.
+        stream: the stream of the packets.
+        file: what they come from.
+        even: whether few times are skipped in the whole file.
     """
 
-    def __init__(self, tick_s: float, even: bool) -> None:
-        self._even, self._steps, self._times = even, _Steps(tick_s), set[int]()
-        self._broken, self._leading, self._since = False, -math.inf, 0
+    def __init__(self, stream: av.VideoStream, file: File, even: bool) -> None:
+        name, codec = stream.container.format.name, stream.codec_context.codec.canonical_name
+        self._hole = re.compile(HOLES.get(codec, NEVER), re.DOTALL)
+        self._steps, self._file, self._before = _Steps(float(stream.time_base)), file, 0
+        self._indexed, self._streamed = name.startswith(INDEXED), even if name in STREAMED else None
+        self._index = _Index(stream) if name == "avi" else None
+        self._untimed, self._count = _is_untimed(stream), 0
+        self.latest: int | None = None
+        self.restarted = False
+        self._back = BACK_S / float(stream.time_base)
+        self._decoded: float = -math.inf
 
-    def see(self, packet: av.Packet) -> None:
-        """Take the next packet."""
-        if packet.pts is None or packet.dts is None:
-            return
-        self._since += 1
-        if packet.is_corrupt or (self._steps.skips(packet.dts) and self._even):
-            self._broken, self._since = True, 0
-        elif packet.is_keyframe and self._broken and self._since > REORDERED:
-            self._broken, self._leading = False, packet.pts
-        elif packet.pts >= self._leading:
-            self._leading = -math.inf
-        if self._broken or packet.pts < self._leading:
-            self._times.add(packet.pts)
+    def see(self, packet: av.Packet) -> bool:
+        """Take the next packet, before it is decoded. Returns whether it is broken, or follows a lost one."""
+        if packet.dts is not None and packet.dts < self._decoded - self._back:
+            self.restarted, self.latest = True, None
+        self._decoded = self._decoded if packet.dts is None else packet.dts
+        lost = self._index is not None and self._index.skips(packet)
+        if self._untimed and packet.size:  # nobody reads such a time: here it tells which frame is that of the packet
+            packet.pts = self._count
+        self._count += 1
+        if not self._indexed and packet.dts is not None and self._steps.skips(packet.dts):
+            lost |= self._has_zeros(packet) if self._streamed is None else self._streamed
+        self._before = packet.pos or self._before
+        broken = packet.is_corrupt or self._has_hole(bytes(packet))
+        if broken or (lost and not packet.is_keyframe):
+            self.latest = packet.pts
+        return bool(broken or lost)
 
-    def has(self, time: int | None) -> bool:
-        """Whether the frame with a time is broken. To be asked once: another recording may use the time again."""
-        if time not in self._times:
+    def _has_hole(self, data: bytes) -> bool:
+        return SOME_ZEROS in data and self._hole.search(data) is not None  # the search for plain bytes is far quicker
+
+    def _has_zeros(self, packet: av.Packet) -> bool:
+        """Whether zeros stand in the file between the packet before and the end of this one."""
+        return (
+            packet.pos is not None and re.search(HOLE, part_of(self._file, self._before, packet.pos + packet.size)) is not None
+        )
+
+    def is_healed_by(self, frame: av.VideoFrame) -> bool:
+        """Whether a frame, and what follows, needs nothing that is broken: a key frame that is shown later."""
+        return bool(frame.key_frame) and (self.latest is None or frame.pts is None or frame.pts > self.latest)
+
+
+class _Index:
+    """The index of an AVI: which packets there are, and when each is decoded. FFmpeg counts the packets that it finds.
+
+    An index that does not name a packet which is there is damaged itself, and no longer used.
+    """
+
+    def __init__(self, stream: av.VideoStream) -> None:
+        entries = [entry for entry in stream.index_entries if entry.size]
+        self._places = {entry.pos + CHUNK_HEADER: (number, entry) for number, entry in enumerate(entries)}
+        self._next: int | None = None
+
+    def skips(self, packet: av.Packet) -> bool:
+        """Whether packets are missing before this one. Sets its decoding time, and whether it is a key frame."""
+        if not packet.size:
             return False
-        self._times.remove(time)
-        return True
+        found = None if packet.pos is None else self._places.get(packet.pos)
+        if found is None:
+            self._places = {}
+            return False
+        number, entry = found
+        expected, self._next = self._next, number + 1
+        packet.dts, packet.is_keyframe = entry.timestamp, entry.is_keyframe
+        return expected is not None and number > expected
 
 
 @contextmanager
