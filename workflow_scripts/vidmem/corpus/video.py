@@ -263,7 +263,8 @@ class Video:
     def _decoded(self) -> Iterator[Shown]:
         """Frames as the decoder gives them. A part that cannot be decoded is passed over and noted."""
         damaged, before, passed_s, since = False, None, 0.0, math.inf
-        broken = _Broken(self.stream, self._file, self._tail.skipped <= LOST_GAPS)
+        streamed = self._container.format.name in STREAMED
+        broken = _Broken(self.stream, self._file, streamed and self._tail.skipped <= LOST_GAPS)
         for packet in self._packets():
             spoiled = broken.see(packet)
             try:
