@@ -45,6 +45,7 @@ rule compute_flow:
         weights=[weights_of(name) for name in audit.flow_weights],
     output:
         flows="results/{run}/data/{set}/{shard}.flows.npy",
+        pooled="results/{run}/data/{set}/{shard}.pooled.npy",
         pairs="results/{run}/data/{set}/{shard}.flows.parquet",
     log:
         "results/{run}/logs/compute_flow/{set}.{shard}.log",
@@ -97,6 +98,7 @@ rule read_features:
         descriptors="results/{run}/data/corpus-{corpus}/{shard}.descriptors.npy",
         rows="results/{run}/data/corpus-{corpus}/{shard}.descriptors.parquet",
         flows="results/{run}/data/corpus-{corpus}/{shard}.flows.npy",
+        pooled="results/{run}/data/corpus-{corpus}/{shard}.pooled.npy",
         pairs="results/{run}/data/corpus-{corpus}/{shard}.flows.parquet",
     log:
         "results/{run}/logs/read_features/{corpus}.{shard}.log",

@@ -14,12 +14,13 @@ from vidmem.search.through_index import check_recall, measured_recall, sampled_q
 
 
 def certify(inputs, kind: str, corpus: str, search: dict, motion: dict, threshold: float, level: float, seed: int) -> dict:
-    references, index = ReferenceShards.listed(inputs.references, kind), open_for_search(inputs.index, search["parameters"])
+    comparison = MotionComparison.of(motion, *inputs.background) if kind == "motion" else None
+    features = comparison.rule_of(comparison.configured).features if comparison else kind
+    references, index = ReferenceShards.listed(inputs.references, features), open_for_search(inputs.index, search["parameters"])
     # Sorted by number, because as text 10 comes before 2. So the sample of a set does not depend on its name.
     sets, plan = {str(place): load_shards(path) for place, path in enumerate(inputs.queries)}, search["certificate"]
     known = known_queries(sets, 1 if kind == "content" else motion["k"] + 1)
     asked = sampled_queries(known, plan["queries"], seed)
-    comparison = MotionComparison.of(motion, *inputs.background) if kind == "motion" else None
     scores = best_scores(kind, sets, asked, references, index, search, comparison)
     recall = measured_recall(*scores, threshold, level)
     LOGGER.info("index of %s: %s", kind, recall.text())

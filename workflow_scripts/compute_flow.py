@@ -21,6 +21,7 @@ if "snakemake" in globals():
     claimed = claim_device(snakemake.config["device"], snakemake.resources.gpu) if snakemake.resources.get("gpu") else None
     files = FlowFiles(
         Path(snakemake.output.flows),
+        Path(snakemake.output.pooled),
         Path(snakemake.output.pairs),
         Path(snakemake.input.weights[0]) if snakemake.input.weights else None,
         snakemake.params.flow,

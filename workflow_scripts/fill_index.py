@@ -7,14 +7,14 @@ from vidmem.features.motion_comparison import configured_rule
 from vidmem.features.motion_rule import MotionRule
 from vidmem.search.faiss_index import add_vectors, open_index, save_index
 from vidmem.search.references import ReferenceShards
-from vidmem.search.through_index import content_vectors, index_grid, motion_vectors
+from vidmem.search.through_index import content_vectors, index_grid, indexed_kind, motion_vectors
 
 
 def fill(
     inputs, kind: str, part: int, parts: int, search: dict, rule: MotionRule | None, threads: int, destination: str
 ) -> None:
     faiss.omp_set_num_threads(threads)
-    references, index = ReferenceShards.listed(inputs.references, kind), open_index(inputs.trained)
+    references, index = ReferenceShards.listed(inputs.references, indexed_kind(rule)), open_index(inputs.trained)
     for number in range(part, len(references), parts):
         shard = references.shard(number), references.names(number), number
         for vectors, ids in (

@@ -10,7 +10,7 @@ from vidmem.search.sampling import count_pairs, sampled_flows
 
 
 def measure(inputs, corpus: str, metric: str, background: dict, seed: int, destination: Path) -> None:
-    references = ReferenceShards.listed(inputs.references, "motion")
+    references = ReferenceShards.listed(inputs.references, "pooled")
     pairs, estimator = count_pairs(references, background["splits"]), references.provenance
     everything = count_pairs(references, ())
     if background["file"]:

@@ -48,6 +48,7 @@ if "snakemake" in globals():
         ),
         FlowFiles(
             Path(output.flows),
+            Path(output.pooled),
             Path(output.pairs),
             Path(inputs.flow_weights[0]) if inputs.flow_weights else None,
             params.flow,

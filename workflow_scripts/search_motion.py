@@ -13,10 +13,12 @@ from vidmem.search.through_index import CertifiedIndex
 
 def search_motion(inputs, search: dict, motion: dict, code: str, threads: int, destination: Path) -> None:
     asked = inputs.query_clips, inputs.query_arrays, inputs.query_rows
-    queries, references = load_queries(*asked), ReferenceShards.listed(inputs.references, "motion")
-    comparison = MotionComparison.of(motion, inputs.background)
+    queries, comparison = load_queries(*asked), MotionComparison.of(motion, inputs.background)
+    kinds = {comparison.rule_of(metric).features for metric in comparison.metrics}
+    references = {kind: ReferenceShards.listed(inputs.references, kind) for kind in sorted(kinds)}
     about = comparison.preset(comparison.configured, "")
-    key, states = hash_text(code, search, motion, about, ReferenceShards(*asked).stamp(), references.stamp()), []
+    stamps = [own.stamp() for own in references.values()]
+    key, states = hash_text(code, search, motion, about, ReferenceShards(*asked).stamp(), stamps), []
 
     def state_of(first: int) -> ScanState:
         states.append(ScanState(destination.with_suffix(f".{first}.scan"), f"{key} {first}"))
@@ -25,7 +27,7 @@ def search_motion(inputs, search: dict, motion: dict, code: str, threads: int, d
     index = CertifiedIndex.open(inputs.index, inputs.certificate, search, threads)
     matches = search_motion_set(comparison, queries, references, search, state_of, index)
     save_table(destination, matches)
-    LOGGER.info("%d matches in %d shards", len(matches), len(references))
+    LOGGER.info("%d matches in %d shards", len(matches), max(map(len, references.values())))
     for state in states:
         state.drop()
 

@@ -7,14 +7,14 @@ from vidmem.features.motion_comparison import configured_rule
 from vidmem.features.motion_rule import MotionRule
 from vidmem.search.faiss_index import needs_training, save_index, train_index
 from vidmem.search.references import ReferenceShards
-from vidmem.search.through_index import content_sample, index_grid, motion_sample
+from vidmem.search.through_index import content_sample, index_grid, indexed_kind, motion_sample
 
 
 def train(inputs, kind: str, search: dict, rule: MotionRule | None, seed: int, threads: int, destination: str) -> None:
     import faiss
 
     faiss.omp_set_num_threads(threads)
-    references, grid = ReferenceShards.listed(inputs.references, kind), index_grid(rule, search)
+    references, grid = ReferenceShards.listed(inputs.references, indexed_kind(rule)), index_grid(rule, search)
     dimension = references.array(0).shape[1] if kind == "content" else 2 * rule.k * grid * grid
     sample = np.zeros((0, dimension), np.float32)
     if needs_training(dimension, search["index"]):

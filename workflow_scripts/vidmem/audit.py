@@ -17,7 +17,7 @@ LISTED_SHARDS = {
     "clips": {"clips": "clips.parquet"},
     "frames": {"clips": "clips.parquet", "frames": "frames.npy"},
     "content": {"clips": "clips.parquet", "descriptors": "descriptors.npy", "rows": "descriptors.parquet"},
-    "motion": {"clips": "clips.parquet", "flows": "flows.npy", "pairs": "flows.parquet"},
+    "motion": {"clips": "clips.parquet", "flows": "flows.npy", "pooled": "pooled.npy", "pairs": "flows.parquet"},
 }
 """Files that a list of shards names: kind of list -> name of a group of files -> ending of their file names."""
 RECIPES: dict[str, int | str] = {
@@ -27,7 +27,7 @@ RECIPES: dict[str, int | str] = {
     "probe_guidance": 3,
     "mitigate_clips": 3,
     "read_corpus": 3,
-    "read_features": 3,
+    "read_features": 4,
     "list_shards": "709328a5fda3",
     "list_prompts": 2,
     "list_negatives": 2,

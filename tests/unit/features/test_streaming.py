@@ -28,7 +28,7 @@ def fake_encoder(monkeypatch):
 def files(folder, batch: int):
     (folder / "weights").write_bytes(b"weights")
     describe = writers.DescriptorFiles(folder / "d.npy", folder / "d.parquet", folder / "weights", "sscd-160", batch)
-    return describe, writers.FlowFiles(folder / "f.npy", folder / "f.parquet", None, FLOW)
+    return describe, writers.FlowFiles(folder / "f.npy", folder / "p.npy", folder / "f.parquet", None, FLOW)
 
 
 def run(films: dict, folder, batch: int) -> tuple[bytes, ...]:
@@ -38,7 +38,7 @@ def run(films: dict, folder, batch: int) -> tuple[bytes, ...]:
             if row["status"] == "ok":
                 describe.append(row["clip_id"], pictures)
                 flows.append(row["clip_id"], pictures)
-    return tuple((folder / name).read_bytes() for name in ("d.npy", "d.parquet", "f.npy", "f.parquet"))
+    return tuple((folder / name).read_bytes() for name in ("d.npy", "d.parquet", "f.npy", "p.npy", "f.parquet"))
 
 
 def test_features_do_not_depend_on_the_batch(films, tmp_path, fake_encoder):

@@ -36,7 +36,7 @@ def test_storage_is_counted_by_hand(tiny):
     assert rows["frames"] == Span(20 * 32 * 16 * 3, (20 + 66) * 32 * 16 * 3)
     assert rows["generated clips"] == Span.of(9 * 6 * 32 * 16 * 3)
     assert rows["descriptors"] == Span((20 + 48 + 6) * 1024, frames.high * 1024)
-    assert rows["flows"] == Span(pairs.low * 2 * 16 * 16 * 2, pairs.high * 2 * 16 * 16 * 2)
+    assert rows["flows"] == Span(pairs.low * 4 * (16**2 + 16**2), pairs.high * 4 * (16**2 + 16**2))
     assert rows["content index"] == Span.of((2 * 6 + 2) * 2056)
     assert rows["motion index"] == Span(0, 2 * 3 * (3 * 2 * 16 * 16 * 4 + 8))  # two members, three windows of three pairs
     for corpus in tiny["corpora"].values():

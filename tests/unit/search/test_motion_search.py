@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from search_corpus import save_corpus
-from vidmem.features.background import fit_background
+from vidmem.features.background import fit_background, pooled_fields
 from vidmem.features.clip_features import load_features
 from vidmem.features.metrics import UNFILTERED, metric_of
 from vidmem.features.motion import mirror_flows
@@ -37,12 +37,13 @@ def comparison_of(clips, mirrored=True):
     )
 
 
-def searched(folder, comparison, clips, asked, shards=2, clip_set="generated-m"):
+def searched(folder, comparison, clips, asked, shards=2, clip_set="generated-m", pooled=None):
     folder.mkdir(exist_ok=True)
     references = ReferenceShards(*save_corpus(folder, clips, shards, "flows"))
     queries = load_features(*[list(part) for part in save_corpus(folder, asked, 1, "queries", clip_set)])
     states = lambda number: ScanState(folder / f"{number}.scan", f"{number}")  # noqa: E731
-    return motion_search.search_motion_set(comparison, queries, references, SEARCH, states)
+    theirs = {"motion": references, "pooled": references if pooled is None else pooled}
+    return motion_search.search_motion_set(comparison, queries, theirs, SEARCH, states)
 
 
 @pytest.fixture
@@ -112,3 +113,18 @@ def test_a_held_out_clip_is_compared_without_its_part_of_the_background(tmp_path
     assert rows["score"].item() == pytest.approx(max(view.max() for view in views), abs=1e-6)
     assert rows["preset"].item() == f"preset 1 background {comparison.background.name}"
     assert set(table.loc[table["metric"] == "ofs_k", "preset"]) == {"preset 1"}
+
+
+def test_stored_pooled_fields_are_searched_as_the_flows_they_are_made_of(tmp_path, stream, clips, asked):
+    fine = {name: flows.repeat(2, axis=2).repeat(2, axis=3) + 0.1 * stream.normal(size=(len(flows), 2, 32, 32)).astype(np.float16)
+            for name, flows in clips.items()}  # fmt: skip
+    fine["f11"] *= np.float16(1e-3)  # nothing of it moves
+    looked = {name: flows.repeat(2, axis=2).repeat(2, axis=3) for name, flows in asked.items()}
+    comparison = comparison_of(fine)
+    by_flows = searched(tmp_path / "a", comparison, fine, looked)
+    (tmp_path / "c").mkdir()
+    pooled = {name: pooled_fields(flows) for name, flows in fine.items()}
+    stored = ReferenceShards(*save_corpus(tmp_path / "c", pooled, 2, "pooled"))
+    by_fields = searched(tmp_path / "b", comparison, fine, looked, pooled=stored)
+    pd.testing.assert_frame_equal(by_flows, by_fields)
+    assert set(by_fields["metric"]) >= {"ofs_k", "wofs_k"}

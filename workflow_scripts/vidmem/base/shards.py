@@ -13,8 +13,15 @@ from ..errors import VidmemError
 from .checksums import damaged
 from .store import save_json
 
-LISTED = {"content": ("clips", "descriptors", "rows"), "motion": ("clips", "flows", "pairs")}
-"""Kind of features -> names of the groups in a list of its files: clip tables, arrays and row tables of the arrays."""
+LISTED = {
+    "content": ("clips", "descriptors", "rows"),
+    "motion": ("clips", "flows", "pairs"),
+    "pooled": ("clips", "pooled", "pairs"),
+}
+"""Kind of features -> names of the groups in a list of its files: clip tables, arrays and row tables of the arrays.
+
+Pooled fields stand in the list of the flows: they are what motion without its background is compared by.
+"""
 
 
 def save_shards(path: Path | str, files: Mapping[str, Sequence[str]]) -> None:

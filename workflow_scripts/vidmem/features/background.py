@@ -106,28 +106,42 @@ def frequency_weights(spectrum: np.ndarray) -> np.ndarray:
     return ((spectrum + FLOOR * spectrum.max()) ** -POWER).astype(np.float32)
 
 
-def field_frequencies(flows: np.ndarray) -> np.ndarray:
-    """Frequencies of flow fields: the two-dimensional cosine transform (DCT-II, orthonormal) of each component.
+def pooled_fields(flows: np.ndarray) -> np.ndarray:
+    """Flow fields as they are stored for this comparison: float16 [P, 2, GRID, GRID], grid pixels of the finer grid per step.
 
     Args:
-        flows: float [P, 2, h, w] on a grid whose sides GRID divides.
+        flows: float [P, 2, h, w] on a grid whose sides GRID divides. Fields of GRID x GRID are returned as they are.
+
+    Raises:
+        VidmemError: flows of another shape or not finite, or a grid that GRID does not divide.
+    """
+    flows = check_flows(flows)
+    return flows if flows.shape[2:] == (GRID, GRID) else pool_flows(flows, GRID).astype(np.float16)
+
+
+def moves(pooled: np.ndarray) -> np.ndarray:
+    """Whether any vector of a pooled field is long enough to have a direction: bool [P]."""
+    pooled = pooled.astype(np.float32)
+    return (np.einsum("pchw,pchw->phw", pooled, pooled) >= EPSILON**2).any(axis=(1, 2))
+
+
+def field_frequencies(pooled: np.ndarray) -> np.ndarray:
+    """Frequencies of pooled fields: the two-dimensional cosine transform (DCT-II, orthonormal) of each component.
+
+    Args:
+        pooled: float [P, 2, GRID, GRID].
 
     Returns:
         float32 [P, 2, GRID, GRID]. The inner product of two fields is that of their frequencies.
     """
-    return scipy.fft.dctn(pool_flows(flows, GRID), axes=(2, 3), norm="ortho").astype(np.float32)
-
-
-def moves(flows: np.ndarray) -> np.ndarray:
-    """Whether any vector of a field is long enough to have a direction: bool [P]."""
-    return (np.einsum("pchw,pchw->phw", flows, flows) >= EPSILON**2).any(axis=(1, 2))
+    return scipy.fft.dctn(pooled.astype(np.float32), axes=(2, 3), norm="ortho").astype(np.float32)
 
 
 def whitened_fields(flows: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Flow fields without what is common, as vectors whose inner product is their cosine.
 
     Args:
-        flows: float [P, 2, h, w], grid pixels per frame step.
+        flows: float [P, 2, h, w], grid pixels per frame step, pooled or not; see pooled_fields.
         weights: factor of every frequency, float32 [2, GRID, GRID]; see Background.weights.
 
     Returns:
@@ -136,10 +150,10 @@ def whitened_fields(flows: np.ndarray, weights: np.ndarray) -> np.ndarray:
     Raises:
         VidmemError: flows of another shape or not finite, or a grid that GRID does not divide.
     """
-    flows = check_flows(flows)
-    fields = (field_frequencies(flows) * weights).reshape(len(flows), 2 * GRID * GRID)
+    pooled = pooled_fields(flows)
+    fields = (field_frequencies(pooled) * weights).reshape(len(flows), 2 * GRID * GRID)
     norms = np.linalg.norm(fields, axis=1, keepdims=True)
-    return np.where(moves(flows)[:, None], fields / np.maximum(norms, 1e-12), 0).astype(np.float32)
+    return np.where(moves(pooled)[:, None], fields / np.maximum(norms, 1e-12), 0).astype(np.float32)
 
 
 def without_background(flows: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -152,7 +166,7 @@ def without_background(flows: np.ndarray, weights: np.ndarray) -> np.ndarray:
     Returns:
         float32 [P, 2, GRID, GRID]. The longest vector of a field is as long as before on that grid.
     """
-    pooled = pool_flows(flows, GRID)
+    pooled = pooled_fields(flows).astype(np.float32)
     fields = scipy.fft.idctn(whitened_fields(flows, weights).reshape(pooled.shape), axes=(2, 3), norm="ortho")
     before, after = (np.hypot(side[:, 0], side[:, 1]).max(axis=(1, 2)) for side in (pooled, fields))
     return (fields * (before / np.maximum(after, 1e-12))[:, None, None, None]).astype(np.float32)
@@ -164,15 +178,15 @@ def fit_background(clips: str, computed_by: str, sampled: Iterable[tuple[str, np
     Args:
         clips: name of the set of the clips.
         computed_by: estimator of the flows.
-        sampled: clip id and flows, float [P, 2, h, w], of every sampled clip. Memory holds one clip at a time.
+        sampled: clip id and flows of every sampled clip, pooled or not; see pooled_fields. Memory holds one clip at a time.
 
     Raises:
         VidmemError: flows that are not finite, or of a grid that GRID does not divide.
     """
     background = Background(clips, computed_by, np.zeros((FOLDS, 2, GRID, GRID), np.int64), np.zeros(FOLDS, np.int64))
     for clip_id, flows in sampled:
-        flows = check_flows(flows)
-        fields = field_frequencies(flows[moves(flows)]).astype(np.float64)
+        pooled = pooled_fields(flows)
+        fields = field_frequencies(pooled[moves(pooled)]).astype(np.float64)
         energies = fields**2
         shares = energies / np.maximum(energies.sum(axis=(1, 2, 3), keepdims=True), 1e-300)
         fold = background.fold_of(clip_id)

@@ -66,6 +66,11 @@ class MotionRule:
         return [flows, mirror_flows(flows)] if self.mirrored else [flows]
 
     @property
+    def features(self) -> str:
+        """Kind of the features that references are compared by, a key of vidmem.base.shards.LISTED."""
+        return "motion" if self.weights is None else "pooled"
+
+    @property
     def variant(self) -> str:
         """Cosine and pairing in words, for the column `variant` of the validation."""
         return f"{self.cosine} {self.pairing}"

@@ -15,6 +15,7 @@ import pandas as pd
 
 from ..base.logs import progress
 from ..base.store import ArrayWriter, hash_file, save_table
+from .background import GRID, pooled_fields
 from .descriptors import DIMENSION, PRESETS, describe_frames, load_encoder
 from .flow import clip_flows, load_estimator
 from .flow_measures import flow_features
@@ -76,7 +77,7 @@ class FlowFiles:
     Use as a context manager; the files appear when it ends without an error.
 
     Args:
-        array, rows: files of the flows and of their row table.
+        array, pooled, rows: files of the flows, of the pooled fields (see pooled_fields), and of their row table.
         weights: file of the estimator's network; None for an estimator without a network.
         flow: the section `flow` of the configuration, of which estimator, side and grid are read.
         device: 'cpu' or 'cuda'.
@@ -84,8 +85,9 @@ class FlowFiles:
 
     MEASURED = ("magnitude", "area", "energy", "residual", "entropy")
 
-    def __init__(self, array: Path, rows: Path, weights: Path | None, flow: dict, device: str = "cpu"):
-        self._array, self._rows, self._side, self._grid = array, rows, flow["side"], flow["grid"]
+    def __init__(self, array: Path, pooled: Path, rows: Path, weights: Path | None, flow: dict, device: str = "cpu"):
+        self._array, self._pooled, self._rows = array, pooled, rows
+        self._side, self._grid = flow["side"], flow["grid"]
         self._estimate = load_estimator(flow["estimator"], weights, device)
         known = [hash_file(weights)[:16]] if weights else []
         self._computed_by = " ".join([f"{flow['estimator']} side {self._side} grid {self._grid}", *known])
@@ -94,12 +96,14 @@ class FlowFiles:
     def __enter__(self) -> FlowFiles:
         self._open = ExitStack()
         self._writer = self._open.enter_context(ArrayWriter(self._array, (2, self._grid, self._grid), "float16"))
+        self._pooler = self._open.enter_context(ArrayWriter(self._pooled, (2, GRID, GRID), "float16"))
         return self
 
     def append(self, clip_id: str, frames: np.ndarray) -> None:
         """Take the frames uint8 [T, H, W, 3] of the next clip."""
         fields = clip_flows(frames, self._estimate, self._side, self._grid)
         self._writer.append(fields)
+        self._pooler.append(pooled_fields(fields).astype(np.float16))
         if len(fields):
             measured = vars(flow_features(fields, size=frames.shape[1:3]))
             self._tables.append(pd.DataFrame({"clip_id": clip_id, "pair": range(len(fields)), **measured}))

@@ -11,11 +11,11 @@ from typing import Any
 
 from ..base.clip_table import REFERENCE_SPLITS
 from ..base.devices import visible_gpus
-from ..config import Config, hub_repository, model_places, named_models
+from ..config import BACKGROUND_GRID, Config, hub_repository, model_places, named_models
 from ..corpus.hub_datasets import located
 from ..errors import VidmemError
 from ..features.descriptors import DIMENSION, PRESETS
-from ..features.metrics import searched_metrics
+from ..features.metrics import metric_of, searched_metrics
 from ..generation.detector_records import of_every_step
 from ..models.weights import WEIGHTS
 from .rates import MODEL_RULES, Rate, evaluation_rate, find_rate, known_rate, rates_by_class
@@ -256,7 +256,7 @@ def storage_rows(config: Config, work: Workload) -> dict[str, Span]:
     only_inverted = {name: corpus for name, corpus in work.corpora.items() if f"corpus-{name}" not in read}
     frames, pairs = (total([getattr(one, kind) for one in work.sets]) for kind in ("frames", "pairs"))
     grid, k = config["flow"]["grid"], config["motion"]["k"]
-    factory, coarse = config["search"]["index"], config["search"]["motion_grid"]
+    factory, coarse = config["search"]["index"], indexed_grid(config)
     index, motion = index_bytes(factory, DIMENSION), index_bytes(factory, 2 * k * coarse**2)
     audited = [work.corpora[name] for name in sorted({one.corpus for one in work.sets})]
     windows = total([corpus.of_frames(lambda count: max(0, count - k), REFERENCE_SPLITS) for corpus in audited])
@@ -274,13 +274,19 @@ def storage_rows(config: Config, work: Workload) -> dict[str, Span]:
         "frames": total(pictures),
         "generated clips": total([one.frames * _pixel_bytes(one.size) for one in made]),
         "descriptors": frames * (2 * DIMENSION),
-        "flows": pairs * (2 * 2 * grid**2),
+        "flows": pairs * (2 * 2 * (grid**2 + BACKGROUND_GRID**2)),
         "content index": trained * index,
         # The low bound is 0 because natural windows are left out, and only the flow shows how many there are.
         "motion index": Span(0, (windows * motion).high),
         "guidance": guidance_rows(config, work) * ROW_BYTES["guidance"],
         "tables and exhibits": tables + Span.of(ROW_BYTES["fixed"]),
     }
+
+
+def indexed_grid(config: Config) -> int:
+    """Side of the grid of the windows in an index of motion."""
+    whitened = metric_of(config["motion"]["metric"]).whitened
+    return BACKGROUND_GRID if whitened else config["search"]["motion_grid"]
 
 
 def _pixel_bytes(size: tuple[int, int]) -> int:

@@ -125,7 +125,7 @@ def block_of(
         query: whether these are query clips, see motion_block.
     """
     flows, counts = features.select(clip_ids)
-    flows = pool_flows(flows, grid) if grid else flows
+    flows = pool_flows(flows, grid) if grid and rule.weights is None else flows
     measured = motion_features(features.table_of(clip_ids))
     return motion_block(clip_ids, counts, flows, measured, rule, query)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import pandas as pd
 
@@ -22,13 +22,14 @@ SEARCHES = {"windows": nearest_motion}
 
 
 def search_motion_set(
-    comparison: MotionComparison, queries: ClipFeatures, references: ReferenceShards, search: dict,
+    comparison: MotionComparison, queries: ClipFeatures, references: Mapping[str, ReferenceShards], search: dict,
     state_of: Callable[[int], ScanState], index: CertifiedIndex | None = None,
 ) -> pd.DataFrame:  # fmt: skip
     """Best matches of the query clips of a set by every motion metric, with the filter and without it.
 
     Args:
         comparison: the motion metrics and their rules.
+        references: references by kind of features, at least those that the rules ask for; see MotionRule.features.
         search: section `search` of the configuration.
         state_of: returns the saved progress of the scan of a block of query clips, from the number of the block.
         index: index for the filtered search by the configured metric; None for an exact scan. Every other search is exact,
@@ -37,16 +38,16 @@ def search_motion_set(
     Raises:
         VidmemError: the record of a metric names a search that does not exist.
     """
-    names, estimator = query_clips(queries.clips), references.check_preset(queries)
-    tables, number = [pd.DataFrame(columns=COLUMNS)], 0
+    names, tables, number = query_clips(queries.clips), [pd.DataFrame(columns=COLUMNS)], 0
     for metric in comparison.metrics:
         if metric.search not in SEARCHES:
             raise VidmemError(f"a search of {', '.join(SEARCHES)}", metric.search, f"metric {metric.name}")
-        own, preset = index if metric is comparison.configured else None, comparison.preset(metric, estimator)
+        theirs, own = references[comparison.rule_of(metric).features], index if metric is comparison.configured else None
+        preset = comparison.preset(metric, theirs.check_preset(queries))
         for rule, group in comparison.by_rule(metric, queries.clips, names):
             for first in range(0, len(group), QUERY_CLIPS):
                 chosen = group[first : first + QUERY_CLIPS]
-                tables += _matches_of_block(metric, queries, chosen, references, rule, search, state_of(number), own, preset)
+                tables += _matches_of_block(metric, queries, chosen, theirs, rule, search, state_of(number), own, preset)
                 number += 1
     return pd.concat(tables[1:] or tables, ignore_index=True)
 

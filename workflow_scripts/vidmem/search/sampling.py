@@ -31,7 +31,7 @@ def count_pairs(references: ReferenceShards, splits: Sequence[str]) -> int:
 def sampled_flows(
     references: ReferenceShards, splits: Sequence[str], share: float, seed: int
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Clip id and flows of every clip of a seeded share of the videos. A video is taken whole, or not at all.
+    """Clip id and features of every clip of a seeded share of the videos. A video is taken whole, or not at all.
 
     Args:
         references: shards of the corpus, one of them in memory at a time.

@@ -99,13 +99,22 @@ def stored_vectors(references: ReferenceShards, ids: np.ndarray) -> np.ndarray:
 
 
 def index_grid(rule: MotionRule | None, search: dict) -> int:
-    """Side of the grid of the windows in an index of motion. Fields that are whitened have a grid of their own.
+    """Side of the grid of the windows in an index of motion. Fields that are whitened are pooled already.
 
     Args:
         rule: the rule of motion; None for an index of content.
         search: section `search` of the configuration.
     """
     return search["motion_grid"] if rule is None or rule.weights is None else GRID
+
+
+def indexed_kind(rule: MotionRule | None) -> str:
+    """Kind of the features that an index holds; see vidmem.base.shards.LISTED.
+
+    Args:
+        rule: the rule of motion; None for an index of content.
+    """
+    return "content" if rule is None else rule.features
 
 
 def motion_vectors(
