@@ -116,10 +116,10 @@ def test_a_held_out_clip_is_compared_without_its_part_of_the_background(tmp_path
 
 
 def test_stored_pooled_fields_are_searched_as_the_flows_they_are_made_of(tmp_path, stream, clips, asked):
-    fine = {name: flows.repeat(2, axis=2).repeat(2, axis=3) + 0.1 * stream.normal(size=(len(flows), 2, 32, 32)).astype(np.float16)
-            for name, flows in clips.items()}  # fmt: skip
-    fine["f11"] *= np.float16(1e-3)  # nothing of it moves
     looked = {name: flows.repeat(2, axis=2).repeat(2, axis=3) for name, flows in asked.items()}
+    fine = {name: flows.repeat(2, axis=2).repeat(2, axis=3) for name, flows in clips.items()}
+    fine = {name: (flows + 0.1 * stream.normal(size=flows.shape)).astype(np.float16) for name, flows in fine.items()}
+    fine["f11"] *= np.float16(1e-3)  # nothing of it moves
     comparison = comparison_of(fine)
     by_flows = searched(tmp_path / "a", comparison, fine, looked)
     (tmp_path / "c").mkdir()
