@@ -94,7 +94,7 @@ def main(folder: Path, side: int, frames: int, fps: float, copies: int) -> None:
     background = fit_background("corpus-films", "dis", sampled.items())
     print(f"{ {name: len(own) for name, own in parts.items()} }, {background.counts.sum()} fields of the background")
     for words, natural in FILTERS.items():
-        rule = MotionRule(3, "field", "max", natural, mirrored=True)
+        rule = MotionRule(3, "field", "max", natural, views=("mirrored", "cropped"))
         comparison = MotionComparison(rule, (metric_of("ofs_k"), metric_of("wofs_k")), background)
         for metric in comparison.metrics:
             held, made = (

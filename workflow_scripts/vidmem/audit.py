@@ -116,7 +116,7 @@ class Audit:
     @cached_property
     def motion_search(self) -> Config:
         """Keys of the motion metric that a search depends on. The threshold is no such key: a new one needs no new search."""
-        return {key: self.config["motion"][key] for key in ("metric", "k", "cosine", "pairing", "filter", "mirrored")}
+        return {key: self.config["motion"][key] for key in ("metric", "k", "cosine", "pairing", "filter", "views")}
 
     @cached_property
     def index(self) -> Config:

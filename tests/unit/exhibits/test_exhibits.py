@@ -220,7 +220,7 @@ def test_verdict_quotes_the_caption_of_the_corpus_that_was_searched(tmp_path):
         scores.append(str(tmp_path / f"scores-{name}.parquet"))
         save_table(
             scores[-1],
-            pd.DataFrame([match | {"verdict": True, "preset": f"preset of {name}", "search": "exact", "mirrored": False}]),
+            pd.DataFrame([match | {"verdict": True, "preset": f"preset of {name}", "search": "exact", "view": ""}]),
         )
     share = {f"{kind}_{part}": 0.5 for kind in ("content", "motion") for part in ("share", "low", "high")}
     rows = [{"model": m, "corpus": m, "kind": "all", "n_prompts": 1, "n_ok": 1, "n_failed": 0, **share} for m in "ab"]

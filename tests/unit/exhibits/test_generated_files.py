@@ -41,7 +41,7 @@ def matched(provenances):
     made = [clip_row(json.loads(text), clip_id=f"g{n}", set="generated-net", caption="p") for n, text in enumerate(provenances)]
     scores = pd.DataFrame({"clip_id": [f"g{n}" for n in range(len(made))], "match": [f"t{n}" for n in range(len(made))]})
     scores = scores.assign(metric="gsscd", value=np.linspace(0.9, 0.8, len(made)), threshold=0.5, verdict=True, query_frame=0)
-    return clip_table(training), clip_table(made), scores.assign(reference_frame=0, mirrored=False, preset="p", search="exact")
+    return clip_table(training), clip_table(made), scores.assign(reference_frame=0, view="", preset="p", search="exact")
 
 
 def pairs_of(provenances):
@@ -82,7 +82,7 @@ def test_hostile_files_are_drawn_as_text(tmp_path, stream):
     """No formula, no markup, and room for a third line in every kind of figure."""
     rows = rows_of([CLOSED[0], CLOSED[1], CLOSED[2], CLOSED[4], CLOSED[8]], stream)
     windows = [
-        row | {side: [(row["image"], row["image"], row["image"])] for side in ("training", "generated")} | {"mirrored": False}
+        row | {side: [(row["image"], row["image"], row["image"])] for side in ("training", "generated")} | {"view": ""}
         for row in rows
     ]
     for figure, shown in ((gallery(rows, "G"), 5), (image_panel(rows), 5), (motion_panel(windows[:2], 1), 2)):

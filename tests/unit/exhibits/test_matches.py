@@ -88,9 +88,9 @@ def test_a_mirrored_match_is_shown_as_it_was_compared(frames, stream):
         "corpus-own": SimpleNamespace(of=lambda _: moving),
         "generated-net": SimpleNamespace(of=lambda _: mirror_flows(moving)),
     }
-    pair = replace(PAIR, mirrored=True, training_frame=2, generated_frame=2)
+    pair = replace(PAIR, view="mirrored", training_frame=2, generated_frame=2)
     row = motion_row(pair, frames, flows, ABOUT, "WOFS-1", MotionRule(1, "whitened", weights=np.ones((2, 16, 16), np.float32)))
-    assert row["mirrored"]
+    assert row["view"] == "mirrored"
     for shown, other in zip(row["training"][0][2:], row["generated"][0][2:], strict=True):
         assert np.array_equal(shown, other)
     whole = fit_frames(frames.of("generated-net", "g"), (SIDE, SIDE), "stretch")

@@ -209,7 +209,7 @@ def test_a_picture_of_the_rest_has_the_length_of_the_whole(stream):
     assert without_background(flows, EVEN) == pytest.approx(flows, abs=1e-5)
 
 
-SECTION = {"metric": "wofs_k", "k": 2, "cosine": "field", "pairing": "max", "filter": {}, "mirrored": True}
+SECTION = {"metric": "wofs_k", "k": 2, "cosine": "field", "pairing": "max", "filter": {}, "views": ["mirrored"]}
 
 
 def test_a_clip_of_the_background_is_compared_without_its_part(stream, tmp_path):
@@ -235,7 +235,7 @@ def test_a_clip_of_the_background_is_compared_without_its_part(stream, tmp_path)
 def test_rules_say_how_they_compare(stream, tmp_path):
     save_background(tmp_path / "x.parquet", fit_background("corpus-x", "dis", clips_of(stream, 8).items()))
     rule = configured_rule(SECTION, [tmp_path / "x.parquet"])
-    assert (rule.variant, rule.k, rule.mirrored) == ("whitened max", 2, True)
+    assert (rule.variant, rule.k, rule.views) == ("whitened max", 2, ("mirrored",))
     assert configured_rule({}, []) is None
     assert variants_of(SECTION | {"metric": "ofs_k"}) == {"ofs_k": "field max"}
     assert metric_of("wofs_k").whitened

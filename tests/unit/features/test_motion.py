@@ -9,7 +9,16 @@ import pytest
 
 from vidmem.errors import VidmemError
 from vidmem.features.flow_measures import FlowFeatures, flow_features
-from vidmem.features.motion import EPSILON, best_window, normalise_flows, ofs_k, pool_flows, window_scores
+from vidmem.features.motion import (
+    EPSILON,
+    best_window,
+    mirror_flows,
+    normalise_flows,
+    ofs_k,
+    pool_flows,
+    shrink_flows,
+    window_scores,
+)
 from vidmem.features.motion_rule import MotionRule
 from vidmem.features.natural_motion import NaturalMotionFilter, allowed_pairs, natural_windows
 from vidmem.search.exact_motion import motion_block, pair_match, search_motion
@@ -271,3 +280,31 @@ def test_pooled_flows_are_means_of_cells(stream):
     assert np.allclose(pool_flows(values[:, :, :4], 4), values[:, :, :4], atol=1e-6)
     with pytest.raises(VidmemError, match="divisor"):
         pool_flows(values, 4)
+
+
+def slow_shrink(flows, scale):
+    """Every vector from its four neighbours at the place where it was; places beyond the border are on it."""
+    height, width = flows.shape[2:]
+    found = np.zeros(flows.shape)
+    for row, column in product(range(height), range(width)):
+        y, x = (min(max((at - (side - 1) / 2) / scale + (side - 1) / 2, 0), side - 1)
+                for at, side in ((row, height), (column, width)))  # fmt: skip
+        for near_y, near_x in product({int(y), min(int(y) + 1, height - 1)}, {int(x), min(int(x) + 1, width - 1)}):
+            found[:, :, row, column] += flows[:, :, near_y, near_x] * (1 - abs(y - near_y)) * (1 - abs(x - near_x))
+    return found * scale
+
+
+def test_a_shrunk_field_is_that_of_its_definition(stream):
+    flows = stream.normal(size=(2, 2, 8, 6))
+    assert shrink_flows(flows, 0.9) == pytest.approx(slow_shrink(flows, 0.9), abs=1e-6)
+    assert shrink_flows(flows, 1.0) == pytest.approx(flows, abs=1e-6)
+    assert mirror_flows(shrink_flows(flows)) == pytest.approx(shrink_flows(mirror_flows(flows)), abs=1e-6)
+
+
+def test_the_middle_of_a_clip_is_found_where_it_is_seen_as_a_part(stream):
+    """A zoom into the middle, as a crop shows it: places and lengths grow by 1 / 0.8."""
+    whole = np.repeat(np.repeat(stream.normal(size=(4, 2, 8, 8)), 8, axis=2), 8, axis=3).astype(np.float32)
+    middle = shrink_flows(whole, 1 / 0.8)
+    plain, seen = (ofs_k(view, whole, 3, "field").score for view in (middle, shrink_flows(middle, 0.8)))
+    assert plain < 0.7
+    assert seen > 0.9

@@ -48,7 +48,7 @@ def test_products_are_counted_by_hand(tiny):
     work = {one.rule: one.amount for one in counted_work(tiny)}
     asked, trained = 6 + 48 + 6, 14  # held-out, generated and mitigated frames; frames of members and pictures
     assert work["search_content"] == Span.of(asked * trained * 512)
-    assert work["search_motion"] == Span.of((5 + 40 + 5) * 10 * 2 * (512 + 512))
+    assert work["search_motion"] == Span.of((5 + 40 + 5) * 10 * 3 * (512 + 512))
     assert work["cluster_corpus"] == Span.of(14 * 14 * 512)
     assert work["read_corpus"] == Span.of(5)
 

@@ -30,11 +30,9 @@ def clips(stream):
     return {f"f{n:02d}": smooth(stream, pairs) for n, pairs in enumerate([5, 4, 7, 2, 6, 5, 5, 3, 4, 7, 5, 6, 5])}
 
 
-def comparison_of(clips, mirrored=True):
+def comparison_of(clips, views=("mirrored", "cropped")):
     background = fit_background("corpus-x", "preset 1", clips.items())
-    return MotionComparison(
-        MotionRule(3, filter=OPEN, mirrored=mirrored), (metric_of("ofs_k"), metric_of("wofs_k")), background
-    )
+    return MotionComparison(MotionRule(3, filter=OPEN, views=views), (metric_of("ofs_k"), metric_of("wofs_k")), background)
 
 
 def searched(folder, comparison, clips, asked, shards=2, clip_set="generated-m", pooled=None):
@@ -64,13 +62,13 @@ def test_copies_and_mirrored_copies_are_found_and_the_match_says_which(tmp_path,
     for metric in ("ofs_k", "wofs_k"):
         best = table[(table["metric"] == metric) & (table["rank"] == 1)].set_index("query")
         assert best.loc[["a", "b", "e"], "reference"].tolist() == ["f00", "f02", "f08"]
-        assert best.loc[["a", "b", "e"], "mirrored"].tolist() == [False, True, False]
+        assert best.loc[["a", "b", "e"], "view"].tolist() == ["", "mirrored", ""]
         assert best.loc[["a", "b", "e"], "score"].min() > 0.9
         assert best.loc["c", "score"] < 0.8
         assert best.loc["d", "natural"] == "short"
-    plain = searched(tmp_path / "plain", comparison_of(clips, mirrored=False), clips, asked)
+    plain = searched(tmp_path / "plain", comparison_of(clips, views=()), clips, asked)
     plain = plain[plain["rank"] == 1].set_index(["metric", "query"])
-    assert not plain["mirrored"].any()
+    assert set(plain["view"]) == {""}
     assert plain.loc[("wofs_k", "b"), "score"] < 0.8
 
 
@@ -83,7 +81,7 @@ def test_scores_are_those_of_every_pair_and_view(tmp_path, clips, asked):
             rows = table[(table["metric"] == metric.name) & (table["query"] == name) & table["score"].notna()]
             values = {}
             for other in list(clips)[:-1]:  # the last one is held out
-                views = [ofs_by_rule(view, clips[other], rule) for view in rule.views(flows)]
+                views = [ofs_by_rule(view, clips[other], rule) for view in rule.seen(flows).values()]
                 if views[0].size:
                     values[other] = max(view.max() for view in views)
             best = sorted(values.items(), key=lambda one: -one[1])[:3]
@@ -109,7 +107,7 @@ def test_a_held_out_clip_is_compared_without_its_part_of_the_background(tmp_path
     assert set(table["query"]) == {"f12"}  # only held-out clips of a corpus are looked up
     rule = comparison.rule_of(metric_of("wofs_k"), comparison.background.fold_of("f12"))
     rows = table[(table["metric"] == "wofs_k") & (table["rank"] == 1)]
-    views = [ofs_by_rule(view, clips[rows["reference"].item()], rule) for view in rule.views(clips["f12"])]
+    views = [ofs_by_rule(view, clips[rows["reference"].item()], rule) for view in rule.seen(clips["f12"]).values()]
     assert rows["score"].item() == pytest.approx(max(view.max() for view in views), abs=1e-6)
     assert rows["preset"].item() == f"preset 1 background {comparison.background.name}"
     assert set(table.loc[table["metric"] == "ofs_k", "preset"]) == {"preset 1"}

@@ -338,7 +338,8 @@ class _Broken:
 
     A packet is broken if the container says so, or if zeros stand where its codec writes none. Packets were lost where the
     index of the file names them, or where decoding times that were evenly spaced skip some. Without an index, an encoder may
-    have left out the frames: so zeros must stand there, or the format be made for transport, and few times be skipped.
+    have left out the frames. So zeros must stand in the file there. In formats of transport it is enough that few times are
+    skipped.
 
     Attributes:
         latest: time of the last broken packet; None for none.

@@ -24,7 +24,7 @@ class Pair:
         copies: how often training saw the training clip.
         threshold: threshold of the verdict.
         file: file of a clip that was generated elsewhere, hostile text; '' for other clips.
-        mirrored: whether the generated clip matches when it is seen mirrored.
+        view: how the generated clip was seen where it matches, '' for as it is.
     """
 
     model: str
@@ -38,7 +38,7 @@ class Pair:
     copies: int
     threshold: float
     file: str
-    mirrored: bool = False
+    view: str = ""
 
 
 def best_pairs(
@@ -72,7 +72,7 @@ def best_pairs(
             int(training.loc[row.match, "copies"]),
             float(row.threshold),
             file_of(generated.loc[row.clip_id, "provenance"]),
-            bool(row.mirrored),
+            str(row.view),
         )
         for row in ranked.itertuples()
     ]

@@ -183,7 +183,7 @@ def motion_panel(rows: Sequence[dict], k: int) -> plt.Figure:
             axis.axis("off")
             upper, lower = (_pair_row(row[side]) for side in ("training", "generated"))
             gap = np.full((3, upper.shape[1], 3), 255, np.uint8)
-            side = "generated, mirrored" if row["mirrored"] else "generated"
+            side = f"generated, {row['view']}" if row["view"] else "generated"
             axis.imshow(np.concatenate([upper, gap, lower]), interpolation="nearest")
             axis.text(-4, len(upper) / 2, "training", rotation=90, ha="right", va="center", fontsize=7)
             axis.text(-4, len(upper) * 1.5, side, rotation=90, ha="right", va="center", fontsize=7)

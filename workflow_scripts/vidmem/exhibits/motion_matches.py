@@ -11,7 +11,7 @@ from ..corpus.frames import fit_frames
 from ..features.background import without_background
 from ..features.clip_features import ClipFeatures
 from ..features.flow import colour_flow
-from ..features.motion import mirror_flows
+from ..features.motion import VIEWS
 from ..features.motion_rule import MotionRule
 from .best_matches import Pair, words_of
 
@@ -37,11 +37,13 @@ def motion_row(
     """
     training, generated = f"corpus-{about['corpus']}", f"generated-{pair.model}"
     clip, moving = frames.of(generated, pair.generated), flows[generated].of(pair.generated)
-    if pair.mirrored:
-        clip, moving = clip[:, :, ::-1], mirror_flows(moving)
+    if pair.view:
+        moving = VIEWS[pair.view](moving)
+    if pair.view == "mirrored":
+        clip = clip[:, :, ::-1]
     own = frames.of(training, pair.training), flows[training].of(pair.training)
     return {
-        "metric": metric, "mirrored": pair.mirrored,
+        "metric": metric, "view": pair.view,
         "training": motion_window(*own, pair.training_frame, rule),
         "generated": motion_window(clip, moving, pair.generated_frame, rule),
         **words_of(pair, about["label"]),

@@ -118,7 +118,7 @@ def _kind_verdict(
                 "generated_frame": int(match.query_frame), "training_frame": int(match.reference_frame),
                 "prompt": made.loc[match.clip_id, "caption"], "caption": training.loc[match.match, "caption"],
                 "copies": int(training.loc[match.match, "copies"]), "memorised": bool(match.verdict),
-                "preset": match.preset, "search": match.search, "mirrored": bool(match.mirrored),
+                "preset": match.preset, "search": match.search, "view": match.view,
                 **({"generated_file": files[match.clip_id]} if files[match.clip_id] else {}),
             }
             for match in worst.itertuples()

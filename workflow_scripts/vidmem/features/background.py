@@ -26,7 +26,7 @@ GRID = 16
 """Side of the grid on which motion is compared without the background, in cells."""
 FOLDS = 5
 """Parts of the background. Clips of one video are in one part, which is left out where one of them is looked up."""
-POWER = 0.25
+POWER = 0.27
 """A frequency is divided by its mean energy to this power. 0.5 would whiten it, 0 would leave it as it is."""
 FLOOR = 3e-4
 """Energy that is added to every frequency, as a share of the largest: few fields say nothing of some frequencies."""

@@ -14,6 +14,8 @@ from ..errors import VidmemError
 
 COSINES = ("pixel", "field")
 PAIRINGS = ("max", "aligned")
+CROPPED = 0.9
+"""How much a query clip is shrunk where it is looked up as a part of a reference. Parts of 80 to 95 % of a side are found."""
 EPSILON = 0.05  # grid pixels per frame step: a shorter vector is noise of the estimator and has no direction
 
 
@@ -86,6 +88,34 @@ def mirror_flows(flows: np.ndarray) -> np.ndarray:
     [[[[-2, -1]], [[4, 3]]]]
     """
     return np.asarray(flows)[..., ::-1] * np.array([-1, 1], np.asarray(flows).dtype)[:, None, None]
+
+
+def shrink_flows(flows: np.ndarray, scale: float = CROPPED) -> np.ndarray:
+    """The flows of the clip as part of a larger picture: everything is moved towards the middle, and the border is continued.
+
+    A copy that shows the middle of a clip is compared with the whole clip in this way.
+
+    Args:
+        flows: float [P, 2, h, w].
+        scale: side of the picture in the larger one, 0 to 1.
+
+    Returns:
+        float32 [P, 2, h, w]; linear interpolation.
+    """
+    flows = np.asarray(flows, np.float32)
+    rows, columns = (_resampling(side, scale) for side in flows.shape[2:])
+    return np.matmul(np.matmul(rows, flows), columns.T) * np.float32(scale)
+
+
+def _resampling(side: int, scale: float) -> np.ndarray:
+    """Weights of the old places for each new place along a side, float32 [side, side]."""
+    middle = (side - 1) / 2
+    places = np.clip((np.arange(side) - middle) / scale + middle, 0, side - 1)
+    return np.maximum(0, 1 - np.abs(places[:, None] - np.arange(side))).astype(np.float32)
+
+
+VIEWS = {"mirrored": mirror_flows, "cropped": shrink_flows}
+"""Further ways in which a query clip is looked up: as the mirror image of a reference, or as a part of it."""
 
 
 def check_flows(flows: np.ndarray) -> np.ndarray:

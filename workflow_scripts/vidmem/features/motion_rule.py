@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import VidmemError
 from .background import whitened_fields
-from .motion import COSINES, PAIRINGS, mirror_flows, normalise_flows, window_scores
+from .motion import COSINES, PAIRINGS, VIEWS, normalise_flows, window_scores
 from .natural_motion import NaturalMotionFilter
 
 
@@ -22,24 +22,28 @@ class MotionRule:
         cosine: cosine of two flow fields, 'pixel' or 'field', see normalise_flows; or 'whitened', see whitened_fields.
         pairing: which pairs of windows count, 'max' or 'aligned'; see best_window.
         filter: which windows are natural and therefore cannot support a verdict.
-        mirrored: whether a query clip is looked up mirrored, too, left to right.
+        views: further ways in which a query clip is looked up, keys of VIEWS.
         weights: for the cosine 'whitened', the factor of every frequency; see Background.weights.
 
     Raises:
-        VidmemError: k below 1, an unknown cosine or pairing, or a cosine 'whitened' without weights.
+        VidmemError: k below 1, an unknown cosine, pairing or view, or a cosine 'whitened' without weights.
     """
 
     k: int = 3
     cosine: str = "field"
     pairing: str = "max"
     filter: NaturalMotionFilter = field(default_factory=NaturalMotionFilter)
-    mirrored: bool = False
+    views: tuple[str, ...] = ()
     weights: np.ndarray | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.k < 1:
             raise VidmemError("k >= 1", self.k, "MotionRule")
-        for name, given, known in (("cosine", self.cosine, (*COSINES, "whitened")), ("pairing", self.pairing, PAIRINGS)):
+        for name, given, known in (
+            ("cosine", self.cosine, (*COSINES, "whitened")),
+            ("pairing", self.pairing, PAIRINGS),
+            *(("view", view, tuple(VIEWS)) for view in self.views),
+        ):
             if given not in known:
                 raise VidmemError(f"{name} one of {known}", given, "MotionRule")
         if (self.cosine == "whitened") != (self.weights is not None):
@@ -53,7 +57,7 @@ class MotionRule:
         'pixel max'
         """
         filtered = NaturalMotionFilter(**section["filter"])
-        return cls(section["k"], section["cosine"], section["pairing"], filtered, section.get("mirrored", False))
+        return cls(section["k"], section["cosine"], section["pairing"], filtered, tuple(section.get("views", ())))
 
     def fields(self, flows: np.ndarray) -> np.ndarray:
         """Flows as vectors whose inner product is their cosine by this rule: float [P, 2, h, w] to float32 [P, d]."""
@@ -61,9 +65,9 @@ class MotionRule:
             return whitened_fields(flows, self.weights)
         return normalise_flows(flows, self.cosine)
 
-    def views(self, flows: np.ndarray) -> list[np.ndarray]:
-        """The ways in which the flows of a query clip are looked up: as they are, and mirrored if the rule says so."""
-        return [flows, mirror_flows(flows)] if self.mirrored else [flows]
+    def seen(self, flows: np.ndarray) -> dict[str, np.ndarray]:
+        """The flows of a query clip as they are looked up, by view: as they are (''), and in the views of the rule."""
+        return {"": flows} | {view: VIEWS[view](flows) for view in self.views}
 
     @property
     def features(self) -> str:

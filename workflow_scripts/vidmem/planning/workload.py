@@ -377,7 +377,7 @@ def content_products(work: Workload, method: str) -> Span:
 def compared_numbers(config: Config, metrics: Sequence[Metric]) -> int:
     """Numbers of a frame pair that motion metrics compare: a field, or its frequencies, for every view of a query clip."""
     grids = [GRID if metric.whitened else config["flow"]["grid"] for metric in metrics]
-    return sum(2 * grid * grid for grid in grids) * (1 + config["motion"]["mirrored"])
+    return sum(2 * grid * grid for grid in grids) * (1 + len(config["motion"]["views"]))
 
 
 def motion_products(work: Workload, width: int, method: str) -> Span:

@@ -20,7 +20,7 @@ from ..features.natural_motion import allowed_pairs, natural_windows
 
 COLUMNS = [
     "clip_id", "prompt_id", "metric", "value", "match", "query_frame", "reference_frame", "natural", "threshold",
-    "verdict", "preset", "search", "mirrored",
+    "verdict", "preset", "search", "view",
 ]  # fmt: skip
 
 
@@ -32,7 +32,7 @@ class PairScore(NamedTuple):
         value: -1..1; None if the score is not defined.
         first, second: frames or frame pairs that gave the score; -1 if it is not that of a single pair.
         natural: why no window can support a verdict; '' if the score is defined.
-        mirrored: whether the generated clip was seen mirrored.
+        view: how the generated clip was seen, '' for as it is.
     """
 
     metric: str
@@ -40,7 +40,7 @@ class PairScore(NamedTuple):
     first: int = -1
     second: int = -1
     natural: str = ""
-    mirrored: bool = False
+    view: str = ""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def top_scores(matches: pd.DataFrame, prompt_of: dict[str, str], thresholds: dic
             "verdict": best["score"] >= threshold,  # False if the score is not defined
             "preset": best["preset"],
             "search": best["search"],
-            "mirrored": best["mirrored"],
+            "view": best["view"],
         }
     )
     return result[COLUMNS]
@@ -126,7 +126,7 @@ def own_scores(
                 value = np.nan if score.value is None else score.value
                 frames = score.first, score.second
                 about = clip.clip_id, clip.prompt_id, score.metric + OWN, value, clip.target, *frames, score.natural
-                rows.append((*about, limit, verdict, preset, "pair", score.mirrored))
+                rows.append((*about, limit, verdict, preset, "pair", score.view))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -147,18 +147,18 @@ def _motion_scores(
             continue
         natural = [window_reasons(features, name, rule) for features, name in sides]
         allowed = allowed_pairs(natural[0] != "", natural[1] != "", rule.filter.sides)
-        views = [metric.pair(view, second, rule) for view in rule.views(first)]
+        views = {view: metric.pair(flows, second, rule) for view, flows in rule.seen(first).items()}
         filtered, plain = (_best_view(views, rule, chosen) for chosen in (allowed, None))
         reason = "" if filtered[0].score is not None else next((r for side in natural for r in side if r), "")
         yield PairScore(metric.name, *filtered[0], reason, filtered[1])
         yield PairScore(metric.name + UNFILTERED, *plain[0], "", plain[1])
 
 
-def _best_view(views: list[np.ndarray], rule: MotionRule, allowed: np.ndarray | None) -> tuple[WindowMatch, bool]:
-    """The best pair of windows of all views of a clip, and whether that view is mirrored."""
-    matches = [best_window(scores, rule.pairing, allowed) for scores in views]
-    place = max(range(len(matches)), key=lambda place: (matches[place].score is not None, matches[place].score or 0, -place))
-    return matches[place], place > 0
+def _best_view(views: dict[str, np.ndarray], rule: MotionRule, allowed: np.ndarray | None) -> tuple[WindowMatch, str]:
+    """The best pair of windows of all views of a clip, and the view. If scores are equal, the first view wins."""
+    matches = {view: best_window(scores, rule.pairing, allowed) for view, scores in views.items()}
+    view = max(matches, key=lambda view: (matches[view].score is not None, matches[view].score or 0))
+    return matches[view], view
 
 
 def window_reasons(features: ClipFeatures, clip_id: str, rule: MotionRule) -> np.ndarray:

@@ -28,14 +28,14 @@ class MotionBlock:
         fields: float32 [sum of counts, 2 h w]; the inner product of two rows is their cosine.
         natural: str [sum of counts], the reason why the k-window that starts at each frame pair is natural. '' if it is not
             natural, and 'short' if the clip ends before the window does.
-        mirrored: whether a clip is seen mirrored, left to right: bool [clips].
+        views: how each clip is seen, '' for as it is; see MotionRule.seen.
     """
 
     clip_ids: list[str]
     counts: np.ndarray
     fields: np.ndarray
     natural: np.ndarray
-    mirrored: np.ndarray
+    views: list[str]
 
     @property
     def starts(self) -> np.ndarray:
@@ -55,7 +55,7 @@ def motion_block(
         flows: float [sum of counts, 2, h, w].
         features: measures of the same frame pairs.
         rule: says what is compared, and which windows are natural.
-        query: whether these are query clips. A query clip stands once for each of its views, see MotionRule.views.
+        query: whether these are query clips. A query clip stands once for each of its views, see MotionRule.seen.
     """
     reasons = np.full(len(flows), "short", dtype="U8")
     first = 0
@@ -64,18 +64,18 @@ def motion_block(
         part = type(features)(*[values[first : first + count] for values in vars(features).values()])
         reasons[first : first + windows] = natural_windows(part, rule.k, rule.filter)[:windows]
         first += count
-    views = rule.views(flows) if query else [flows]
-    fields = [rule.fields(view) for view in views]
-    times, own = len(views), np.asarray(counts, np.int64)
-    mirrored = np.arange(times * len(own)) >= len(own)
-    return MotionBlock(list(clip_ids) * times, np.tile(own, times), np.concatenate(fields), np.tile(reasons, times), mirrored)
+    seen = rule.seen(flows) if query else {"": flows}
+    fields = [rule.fields(view) for view in seen.values()]
+    times, own = len(seen), np.asarray(counts, np.int64)
+    views = [view for view in seen for _ in own]
+    return MotionBlock(list(clip_ids) * times, np.tile(own, times), np.concatenate(fields), np.tile(reasons, times), views)
 
 
 @dataclass(frozen=True)
 class MotionMatch:
     """The best pair of windows of two clips, and its score. The score is None if no pair of windows can support a verdict.
 
-    `mirrored` says whether the query clip was seen mirrored.
+    `view` says how the query clip was seen, '' for as it is.
     """
 
     query: str
@@ -83,7 +83,7 @@ class MotionMatch:
     score: float | None
     query_pair: int
     reference_pair: int
-    mirrored: bool = False
+    view: str = ""
 
 
 def search_motion(
@@ -217,8 +217,8 @@ def pair_match(queries: MotionBlock, index: int, reference: MotionBlock, rule: M
     right = reference.natural[: scores.shape[1]] != ""
     allowed = None if sides is None else allowed_pairs(left, right, sides)
     best = best_window(scores, rule.pairing, allowed)
-    mirrored = bool(queries.mirrored[index])
-    return MotionMatch(queries.clip_ids[index], reference.clip_ids[0], best.score, best.first, best.second, mirrored)
+    view = queries.views[index]
+    return MotionMatch(queries.clip_ids[index], reference.clip_ids[0], best.score, best.first, best.second, view)
 
 
 def why_natural(queries: MotionBlock, index: int) -> str:

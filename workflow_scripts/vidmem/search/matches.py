@@ -20,7 +20,7 @@ SPARE = 5
 """Candidates kept beyond the number wanted. The product of a pair of clips decides, and that of a block rounds differently."""
 COLUMNS = [
     "query", "reference", "query_frame", "reference_frame", "score", "rank", "search", "metric", "natural", "preset",
-    "mirrored",
+    "view",
 ]  # fmt: skip
 
 
@@ -107,7 +107,7 @@ def content_matches(
 def _ranked(names: Sequence[str], rows: list[list[tuple]], top: int, search: str, metric: str, preset: str) -> pd.DataFrame:
     """Table of the best matches of every query clip. If scores are equal, the lower clip id comes first."""
     table = [
-        (query, clip, *frames, score, rank, search, metric, "", preset, False)
+        (query, clip, *frames, score, rank, search, metric, "", preset, "")
         for query, found in zip(names, rows)
         for rank, (score, clip, *frames) in enumerate(sorted(found, key=lambda row: (-row[0], row[1]))[:top], 1)
     ]
@@ -184,18 +184,18 @@ def rescored_motion(
     Returns:
         Matches of each query clip, in the order of the block. A reference has one match, by the better view.
     """
-    rows: dict[str, list[tuple[float, str, bool, MotionMatch]]] = {name: [] for name in queries.clip_ids}
+    rows: dict[str, list[tuple[float, str, str, MotionMatch]]] = {name: [] for name in queries.clip_ids}
     block = None
     for query, clip, features in in_order_of_shards(references, found):
         if block is None or block.clip_ids != [clip]:
             block = block_of(features, [clip], rule)
         match = pair_match(queries, query, block, rule, sides)
         if match.score is not None:
-            rows[queries.clip_ids[query]].append((-match.score, clip, match.mirrored, match))
+            rows[queries.clip_ids[query]].append((-match.score, clip, match.view, match))
     return [_best_views(sorted(ranked, key=lambda row: row[:3]))[:top] for ranked in rows.values()]
 
 
-def _best_views(ranked: Iterable[tuple[float, str, bool, MotionMatch]]) -> list[MotionMatch]:
+def _best_views(ranked: Iterable[tuple[float, str, str, MotionMatch]]) -> list[MotionMatch]:
     """The first match of every reference clip."""
     best: dict[str, MotionMatch] = {}
     for _, clip, _, match in ranked:
@@ -221,8 +221,8 @@ def motion_matches(
     for index, (query, matches) in enumerate(zip(dict.fromkeys(queries.clip_ids), found, strict=True)):
         for rank, match in enumerate(matches, 1):
             score, places = match.score, (match.query_pair, match.reference_pair)
-            rows.append((query, match.reference, *places, score, rank, search, metric, "", estimator, match.mirrored))
+            rows.append((query, match.reference, *places, score, rank, search, metric, "", estimator, match.view))
         if not matches:
             reason = why_natural(queries, index) or "no reference window"
-            rows.append((query, "", -1, -1, np.nan, 1, search, metric, reason, estimator, False))
+            rows.append((query, "", -1, -1, np.nan, 1, search, metric, reason, estimator, ""))
     return pd.DataFrame(rows, columns=COLUMNS)
