@@ -26,7 +26,11 @@ GRID = 16
 """Side of the grid on which motion is compared without the background, in cells."""
 FOLDS = 5
 """Parts of the background. Clips of one video are in one part, which is left out where one of them is looked up."""
-POWER = 0.27
+NUMBERS = 2 * GRID * GRID
+"""Numbers of a field on that grid."""
+DAMPING = 0.15
+"""A vector counts with its length to this power: 1 is the cosine 'field', and 0 is nearly the cosine 'pixel'."""
+POWER = 0.21
 """A frequency is divided by its mean energy to this power. 0.5 would whiten it, 0 would leave it as it is."""
 FLOOR = 3e-4
 """Energy that is added to every frequency, as a share of the largest: few fields say nothing of some frequencies."""
@@ -83,16 +87,18 @@ def save_background(path: Path | str, background: Background) -> None:
     places = np.indices(background.energies.shape).reshape(4, -1)
     columns = dict(zip(("fold", "component", "row", "column"), places))
     table = pd.DataFrame(columns | {"energy": background.energies.ravel(), "fields": background.counts[places[0]]})
-    save_table(path, table.assign(set=background.clips, computed_by=background.computed_by))
+    save_table(path, table.assign(set=background.clips, computed_by=background.computed_by, damping=DAMPING))
 
 
 def load_background(path: Path | str) -> Background:
     """Load a background that save_background saved.
 
     Raises:
-        VidmemError: a table of another shape.
+        VidmemError: a table of another shape, or of fields that were pooled in another way.
     """
     table = load_table(path)
+    if set(table["damping"]) != {DAMPING}:
+        raise VidmemError(f"fields with the damping {DAMPING:g}", sorted(set(table["damping"])), str(path), "measure it again")
     if len(table) != FOLDS * 2 * GRID * GRID:
         raise VidmemError(f"{FOLDS} parts of 2 x {GRID} x {GRID} frequencies", f"{len(table)} rows", str(path))
     table = table.sort_values(["fold", "component", "row", "column"])
@@ -107,41 +113,46 @@ def frequency_weights(spectrum: np.ndarray) -> np.ndarray:
 
 
 def pooled_fields(flows: np.ndarray) -> np.ndarray:
-    """Flow fields as they are stored for this comparison: float16 [P, 2, GRID, GRID], grid pixels of the finer grid per step.
+    """Flow fields as they are stored for this comparison: vectors of damped lengths, pooled to GRID x GRID.
+
+    A vector has its length to the power DAMPING, so that a fast object does not outweigh the rest of the frame. A vector too
+    short to have a direction is zero.
 
     Args:
-        flows: float [P, 2, h, w] on a grid whose sides GRID divides. Fields of GRID x GRID are returned as they are.
+        flows: float [P, 2, h, w], grid pixels per frame step, on a grid whose sides GRID divides. Fields that are pooled
+            already, [P, 2 * GRID * GRID], are returned as they are.
+
+    Returns:
+        float16 [P, 2 * GRID * GRID]; zero for a field without motion.
 
     Raises:
         VidmemError: flows of another shape or not finite, or a grid that GRID does not divide.
     """
+    if flows.ndim == 2 and flows.shape[1] == NUMBERS:
+        return flows
     flows = check_flows(flows)
-    return flows if flows.shape[2:] == (GRID, GRID) else pool_flows(flows, GRID).astype(np.float16)
-
-
-def moves(pooled: np.ndarray) -> np.ndarray:
-    """Whether any vector of a pooled field is long enough to have a direction: bool [P]."""
-    pooled = pooled.astype(np.float32)
-    return (np.einsum("pchw,pchw->phw", pooled, pooled) >= EPSILON**2).any(axis=(1, 2))
+    lengths = np.sqrt(np.einsum("pchw,pchw->phw", flows, flows))[:, None]
+    flows *= np.where(lengths >= EPSILON, np.maximum(lengths, EPSILON) ** (DAMPING - 1), 0)  # a copy of ours
+    return pool_flows(flows, GRID).reshape(len(flows), NUMBERS).astype(np.float16)
 
 
 def field_frequencies(pooled: np.ndarray) -> np.ndarray:
     """Frequencies of pooled fields: the two-dimensional cosine transform (DCT-II, orthonormal) of each component.
 
     Args:
-        pooled: float [P, 2, GRID, GRID].
+        pooled: see pooled_fields.
 
     Returns:
         float32 [P, 2, GRID, GRID]. The inner product of two fields is that of their frequencies.
     """
-    return scipy.fft.dctn(pooled.astype(np.float32), axes=(2, 3), norm="ortho").astype(np.float32)
+    return scipy.fft.dctn(pooled.astype(np.float32).reshape(-1, 2, GRID, GRID), axes=(2, 3), norm="ortho").astype(np.float32)
 
 
 def whitened_fields(flows: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Flow fields without what is common, as vectors whose inner product is their cosine.
 
     Args:
-        flows: float [P, 2, h, w], grid pixels per frame step, pooled or not; see pooled_fields.
+        flows: float [P, 2, h, w], grid pixels per frame step, or pooled; see pooled_fields.
         weights: factor of every frequency, float32 [2, GRID, GRID]; see Background.weights.
 
     Returns:
@@ -150,10 +161,8 @@ def whitened_fields(flows: np.ndarray, weights: np.ndarray) -> np.ndarray:
     Raises:
         VidmemError: flows of another shape or not finite, or a grid that GRID does not divide.
     """
-    pooled = pooled_fields(flows)
-    fields = (field_frequencies(pooled) * weights).reshape(len(flows), 2 * GRID * GRID)
-    norms = np.linalg.norm(fields, axis=1, keepdims=True)
-    return np.where(moves(pooled)[:, None], fields / np.maximum(norms, 1e-12), 0).astype(np.float32)
+    fields = (field_frequencies(pooled_fields(flows)) * weights).reshape(len(flows), NUMBERS)
+    return (fields / np.maximum(np.linalg.norm(fields, axis=1, keepdims=True), 1e-12)).astype(np.float32)
 
 
 def without_background(flows: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -166,7 +175,7 @@ def without_background(flows: np.ndarray, weights: np.ndarray) -> np.ndarray:
     Returns:
         float32 [P, 2, GRID, GRID]. The longest vector of a field is as long as before on that grid.
     """
-    pooled = pooled_fields(flows).astype(np.float32)
+    pooled = pool_flows(flows, GRID)
     fields = scipy.fft.idctn(whitened_fields(flows, weights).reshape(pooled.shape), axes=(2, 3), norm="ortho")
     before, after = (np.hypot(side[:, 0], side[:, 1]).max(axis=(1, 2)) for side in (pooled, fields))
     return (fields * (before / np.maximum(after, 1e-12))[:, None, None, None]).astype(np.float32)
@@ -186,7 +195,7 @@ def fit_background(clips: str, computed_by: str, sampled: Iterable[tuple[str, np
     background = Background(clips, computed_by, np.zeros((FOLDS, 2, GRID, GRID), np.int64), np.zeros(FOLDS, np.int64))
     for clip_id, flows in sampled:
         pooled = pooled_fields(flows)
-        fields = field_frequencies(pooled[moves(pooled)]).astype(np.float64)
+        fields = field_frequencies(pooled[pooled.any(axis=1)]).astype(np.float64)
         energies = fields**2
         shares = energies / np.maximum(energies.sum(axis=(1, 2, 3), keepdims=True), 1e-300)
         fold = background.fold_of(clip_id)

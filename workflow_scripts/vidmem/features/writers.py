@@ -15,7 +15,7 @@ import pandas as pd
 
 from ..base.logs import progress
 from ..base.store import ArrayWriter, hash_file, save_table
-from .background import GRID, pooled_fields
+from .background import NUMBERS, pooled_fields
 from .descriptors import DIMENSION, PRESETS, describe_frames, load_encoder
 from .flow import clip_flows, load_estimator
 from .flow_measures import flow_features
@@ -96,14 +96,14 @@ class FlowFiles:
     def __enter__(self) -> FlowFiles:
         self._open = ExitStack()
         self._writer = self._open.enter_context(ArrayWriter(self._array, (2, self._grid, self._grid), "float16"))
-        self._pooler = self._open.enter_context(ArrayWriter(self._pooled, (2, GRID, GRID), "float16"))
+        self._pooler = self._open.enter_context(ArrayWriter(self._pooled, (NUMBERS,), "float16"))
         return self
 
     def append(self, clip_id: str, frames: np.ndarray) -> None:
         """Take the frames uint8 [T, H, W, 3] of the next clip."""
         fields = clip_flows(frames, self._estimate, self._side, self._grid)
         self._writer.append(fields)
-        self._pooler.append(pooled_fields(fields).astype(np.float16))
+        self._pooler.append(pooled_fields(fields))
         if len(fields):
             measured = vars(flow_features(fields, size=frames.shape[1:3]))
             self._tables.append(pd.DataFrame({"clip_id": clip_id, "pair": range(len(fields)), **measured}))
