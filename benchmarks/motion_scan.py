@@ -52,7 +52,9 @@ def write_corpus(folder: Path, clips: int) -> int:
         rows = pd.concat([measured[place].assign(clip_id=name, pair=range(PAIRS)) for place, name in zip(chosen, own)])
         save_table(folder / f"{shard}.rows.parquet", rows.assign(computed_by="noise"))
         about = {"set": "corpus-x", "source": "x", "split": "member", "count": PAIRS + 1, "fps": 8.0}
-        save_table(folder / f"{shard}.clips.parquet", clip_table([clip_row({}, clip_id=name, first=0, **about) for name in own]))
+        save_table(
+            folder / f"{shard}.clips.parquet", clip_table([clip_row({}, clip_id=name, first=0, **about) for name in own])
+        )
     save_background(folder / "background.parquet", fit_background("corpus-x", "noise", zip(names, noise)))
     return shards
 
@@ -61,7 +63,10 @@ def scan(folder: Path, shards: int, kind: str, queries: int) -> dict:
     """Best references of some clips by one metric: seconds, bytes of the arrays, and peak of anonymous memory in MiB."""
     files = [[folder / f"{shard}.{name}" for shard in range(shards)]
              for name in ("clips.parquet", f"{FILES[kind]}.npy", "rows.parquet")]  # fmt: skip
-    references, asked = ReferenceShards(*files), ReferenceShards(files[0], [folder / f"{n}.flows.npy" for n in range(shards)], files[2])
+    references, asked = (
+        ReferenceShards(*files),
+        ReferenceShards(files[0], [folder / f"{n}.flows.npy" for n in range(shards)], files[2]),
+    )
     comparison = MotionComparison.of(MOTION, folder / "background.parquet")
     rule = next(rule for metric in comparison.metrics if (rule := comparison.rule_of(metric)).features == kind)
     block = block_of(asked.shard(0), asked.names(0)[:queries], rule, query=True)
@@ -72,7 +77,12 @@ def scan(folder: Path, shards: int, kind: str, queries: int) -> dict:
     taken = time.perf_counter() - started, time.process_time() - processor
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon"))
-    return {"wall_s": taken[0], "processor_s": taken[1], "bytes": sum(path.stat().st_size for path in files[1]), "mib": peak / 1024}
+    return {
+        "wall_s": taken[0],
+        "processor_s": taken[1],
+        "bytes": sum(path.stat().st_size for path in files[1]),
+        "mib": peak / 1024,
+    }
 
 
 def main(sizes: list[int], queries: int, rounds: int) -> None:
@@ -83,8 +93,9 @@ def main(sizes: list[int], queries: int, rounds: int) -> None:
                 command = [sys.executable, __file__, "--scan", folder, str(shards), kind, str(queries)]
                 runs = [json.loads(subprocess.run(command, check=True, capture_output=True).stdout) for _ in range(rounds)]
                 table = pd.DataFrame(runs).median()
-                print(f"{clips} clips, {queries} queries, {kind}: {table['wall_s']:.2f} s, {table['processor_s']:.2f} s of a core, "
-                      f"{table['bytes'] / 1e6:.0f} MB, {table['mib']:.0f} MiB")  # fmt: skip
+                times = f"{table['wall_s']:.2f} s, {table['processor_s']:.2f} s of a core"
+                size = f"{table['bytes'] / 1e6:.0f} MB, {table['mib']:.0f} MiB"
+                print(f"{clips} clips, {queries} queries, {kind}: {times}, {size}")
 
 
 if __name__ == "__main__":

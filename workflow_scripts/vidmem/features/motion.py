@@ -185,13 +185,18 @@ def window_scores(cosines: np.ndarray, k: int) -> np.ndarray:
     Returns:
         float [P - k + 1, Q - k + 1]; empty if a clip has fewer than k frame pairs.
     """
+    return np.clip(window_sums(cosines, k) / k, -1, 1)
+
+
+def window_sums(cosines: np.ndarray, k: int) -> np.ndarray:
+    """Sums of the cosines of all pairs of k-windows, which are k times their scores; see window_scores."""
     if k < 1:
         raise VidmemError("k >= 1", k, "window_scores")
     rows, columns = (max(0, size - k + 1) for size in cosines.shape)
-    total = np.zeros((rows, columns), dtype=cosines.dtype)
-    for m in range(k):
+    total = cosines[:rows, :columns].copy()
+    for m in range(1, k):
         total += cosines[m : m + rows, m : m + columns]
-    return np.clip(total / k, -1, 1)
+    return total
 
 
 def best_window(scores: np.ndarray, pairing: str = "max", allowed: np.ndarray | None = None) -> WindowMatch:

@@ -9,13 +9,13 @@ from typing import NamedTuple
 import numpy as np
 
 from ..features.flow_measures import FlowFeatures
-from ..features.motion import best_window, window_scores
+from ..features.motion import best_window, window_scores, window_sums
 from ..features.motion_rule import MotionRule
 from ..features.natural_motion import allowed_pairs, natural_windows
 from .references import Candidates, merge_candidates, no_candidates
 
-CACHED_FIELDS = 128
-"""Query fields that are multiplied at once: with a block of 2,048 fields their products are 1 MiB."""
+CACHED_FIELDS = 256
+"""Query fields that are multiplied at once: with a block of 2,048 fields their products are 2 MiB."""
 
 
 @dataclass
@@ -57,16 +57,14 @@ def motion_block(
         rule: says what is compared, and which windows are natural.
         query: whether these are query clips. A query clip stands once for each of its views, see MotionRule.seen.
     """
+    own = np.asarray(counts, np.int64)
     reasons = np.full(len(flows), "short", dtype="U8")
-    first = 0
-    for count in counts:
-        windows = max(0, int(count) - rule.k + 1)
-        part = type(features)(*[values[first : first + count] for values in vars(features).values()])
-        reasons[first : first + windows] = natural_windows(part, rule.k, rule.filter)[:windows]
-        first += count
+    whole = natural_windows(features, rule.k, rule.filter)  # of all clips at once: what begins in one clip and ends in the next
+    reasons[: len(whole)] = whole
+    reasons[np.repeat(np.cumsum(own), own) - np.arange(len(flows)) < rule.k] = "short"  # is short
     seen = rule.seen(flows) if query else {"": flows}
     fields = [rule.fields(view) for view in seen.values()]
-    times, own = len(seen), np.asarray(counts, np.int64)
+    times = len(seen)
     views = [view for view in seen for _ in own]
     return MotionBlock(list(clip_ids) * times, np.tile(own, times), np.concatenate(fields), np.tile(reasons, times), views)
 
@@ -139,7 +137,7 @@ def clip_scores(
     best = [np.full((len(queries.counts), max(0, len(block.fields) - rule.k + 1)), -np.inf, np.float32) for _ in terms]
     for clips, first, last in _few_clips(queries, CACHED_FIELDS):
         products = queries.fields[first:last] @ block.fields.T if cosines is None else cosines[first:last]
-        windows = window_scores(products, rule.k)
+        windows = window_sums(products, rule.k)
         if rule.pairing == "aligned":
             aligned = _places(queries)[first:last][: len(windows), None] == _places(block)[None, : windows.shape[1]]
             windows = np.where(aligned, windows, -np.inf)
@@ -150,7 +148,7 @@ def clip_scores(
         theirs = np.full((len(block.counts), len(queries.counts)), -np.inf, np.float32)
         _clip_maxima(np.ascontiguousarray(maxima.T), block.starts, block.counts, columns, theirs)
         np.maximum(scores[place], theirs.T, out=scores[place])
-    return scores
+    return [np.where(np.isfinite(sums), np.clip(sums / rule.k, -1, 1), sums) for sums in scores]  # the order stays
 
 
 def _few_clips(block: MotionBlock, rows: int) -> Iterator[tuple[slice, int, int]]:
