@@ -179,8 +179,11 @@ def closing_message(targets):
     if targets == {"estimate"} or not Path(audit.root, "verdict.json").exists():
         return ""
     left_out = [f"  left out {audit.root}/tables/not_done.csv  (models generated elsewhere: detection, inversion)"]
+    verdict = json.loads(Path(audit.root, "verdict.json").read_text(encoding="utf-8"))
     return "\n".join(
         [
+            "",
+            *verdict["summary"],
             "",
             f"The audit '{audit.run}' is complete.",
             f"  tables   {audit.root}/tables/     (CSV, Markdown, LaTeX)",

@@ -7,15 +7,19 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import yaml
 
 from .. import __version__
 from ..audit import CALIBRATED
+from ..base.clip_table import REFERENCE_SPLITS
 from ..base.code_digest import code_commit
 from ..base.store import hash_text, load_table
 from ..errors import VidmemError
+from ..features.statistics import Interval
 from ..generation.elsewhere import file_of
+from .answers import Answer, AnswerRule, answer_of, floor_of_prompts, lacking_parts, summary_of
 from .tables import HELD_OUT
 
 WORST = 10
@@ -52,6 +56,8 @@ def audit_verdict(
     return {
         "format": 1,
         "run": config["run"],
+        "summary": [summary_of(model, model["label"]) for model in models.values()],
+        "answer": config["answer"],
         "models": models,
         "not_done": pd.read_csv(not_done, keep_default_na=False).to_dict("records"),
         "provenance": {
@@ -76,12 +82,24 @@ def _model_verdict(
 ) -> dict:
     rows = shares[(shares["model"] == name) & (shares["kind"] == "all")].iloc[0]
     real = shares[(shares["kind"] == "heldout") & (shares["model"] == HELD_OUT) & (shares["corpus"] == rows["corpus"])]
+    statuses = training.loc[training["split"].isin(REFERENCE_SPLITS), "status"].value_counts().sort_index()
+    counts = {str(status): int(count) for status, count in statuses.items()}
+    prompts, failed = int(rows["n_prompts"]), int(rows["n_failed"])
+    lacking = lacking_parts(counts, failed, prompts, AnswerRule(**config["answer"]))
     return {
-        "n_prompts": int(rows["n_prompts"]),
+        "label": config["models"][name].get("label", name),
+        "n_prompts": prompts,
         "n_ok": int(rows["n_ok"]),
-        "n_failed": int(rows["n_failed"]),
-        "content": _kind_verdict("content", rows, real, scores, config["content"]["metric"], clips, training, config),
-        "motion": _kind_verdict("motion", rows, real, scores, config["motion"]["metric"], clips, training, config),
+        "n_failed": failed,
+        "training": {
+            "n_clips": sum(counts.values()),
+            "n_compared": counts.get("ok", 0),
+            "absent": {status: count for status, count in counts.items() if status != "ok"},
+        },
+        **{
+            kind: _kind_verdict(kind, rows, real, scores, config[kind]["metric"], clips, training, config, lacking)
+            for kind in ("content", "motion")
+        },
         "generated_sha256": _digest(clips),
         "model": files or {"path": config["models"][name]["path"], "revision": None, "files": {}},
     }
@@ -96,6 +114,7 @@ def _kind_verdict(
     clips: pd.DataFrame,
     training: pd.DataFrame,
     config: dict,
+    lacking: Sequence[str],
 ) -> dict:
     definition = config[kind]
     worst = scores[(scores["metric"] == metric) & scores["value"].notna()]
@@ -106,8 +125,14 @@ def _kind_verdict(
         in_force = sorted(set(scores.loc[scores["metric"] == metric, "threshold"]))
         rate = config["calibration"]["false_positive_rate"]
         definition = {**definition, "threshold": in_force[0] if in_force else None, "false_positive_rate": rate}
+    answer = _answer(kind, row, real, clips, config, lacking)
     return {
         "definition": definition,
+        "answer": answer.answer,
+        "reason": answer.reason,
+        "difference": None if answer.difference is None else {
+            part: _number(value) for part, value in answer.difference._asdict().items()
+        },
         "share": _number(row[f"{kind}_share"]),
         "low": _number(row[f"{kind}_low"]),
         "high": _number(row[f"{kind}_high"]),
@@ -124,6 +149,20 @@ def _kind_verdict(
             for match in worst.itertuples()
         ],
     }  # fmt: skip
+
+
+def _answer(kind: str, row: pd.Series, real: pd.DataFrame, clips: pd.DataFrame, config: dict, lacking: Sequence[str]) -> Answer:
+    """The share of a kind, read against that of real clips: of as many as a prompt has samples, if any of them counts."""
+    share, floor = _interval(kind, row), None if real.empty else _interval(kind, real.iloc[0])
+    if floor is not None and config[kind]["samples"] == "any":
+        floor = floor_of_prompts(floor, int(clips.groupby("prompt_id").size().max()) if len(clips) else 1)
+    return answer_of(share, floor, lacking, AnswerRule(**config["answer"]))
+
+
+def _interval(kind: str, row: pd.Series) -> Interval | None:
+    """The share of a row of table 2, with its interval; None if it is not defined."""
+    ends = [float(row[f"{kind}_{part}"]) for part in ("share", "low", "high")]
+    return None if np.isnan(ends[0]) else Interval(*ends)
 
 
 def _held_out(kind: str, real: pd.DataFrame) -> dict | None:

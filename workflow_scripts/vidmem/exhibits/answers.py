@@ -1,0 +1,168 @@
+"""The answer of an audit: does a model replay its training clips, read against real clips that it never saw.
+
+The answer is the head of the report page, stands in the verdict, and ends the output of a run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import VidmemError
+from ..features.statistics import Interval
+from .table_files import on_one_line
+
+REPLAYS, NO_EVIDENCE, INCONCLUSIVE, UNDEFINED = "replays", "no evidence", "inconclusive", "not defined"
+ANSWERS = (REPLAYS, NO_EVIDENCE, INCONCLUSIVE, UNDEFINED)
+
+
+@dataclass(frozen=True)
+class AnswerRule:
+    """How an answer is reached: the section `answer` of the configuration.
+
+    Attributes:
+        margin: there is no evidence of replay if the share exceeds the floor by less than this, 0 to 1.
+        missing: largest share of training clips that could not be compared, and of prompts that failed, 0 to 1.
+    """
+
+    margin: float
+    missing: float
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not 0 <= value <= 1:
+                raise VidmemError(f"{name} in 0..1", value, "AnswerRule")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Whether a model replays one kind of content, and why the answer is this one.
+
+    Attributes:
+        answer: one of ANSWERS.
+        reason: the reason in a sentence.
+        difference: how far the share exceeds the floor; None without a floor.
+    """
+
+    answer: str
+    reason: str
+    difference: Interval | None
+
+
+def difference_interval(share: Interval, floor: Interval) -> Interval:
+    """Difference of two independent shares, with an interval made of theirs (Newcombe 1998, method 10).
+
+    >>> [round(end, 3) for end in difference_interval(Interval(0.5, 0.4, 0.6), Interval(0.1, 0.05, 0.2))]
+    [0.4, 0.259, 0.512]
+    """
+    difference = share.value - floor.value
+    below = math.hypot(share.value - share.low, floor.high - floor.value)
+    above = math.hypot(share.high - share.value, floor.value - floor.low)
+    return Interval(difference, difference - below, difference + above)
+
+
+def floor_of_prompts(floor: Interval, samples: int) -> Interval:
+    """The share of prompts that fire by chance where any of several clips counts, from the share of single clips that fire.
+
+    The clips of a prompt count as independent, which is the most that chance can do.
+
+    Args:
+        floor: share of real clips that fire.
+        samples: clips of a prompt of which one must fire, at least 1.
+    """
+    return Interval(*(1 - (1 - end) ** samples for end in floor))
+
+
+def answer_of(share: Interval | None, floor: Interval | None, lacking: Sequence[str], rule: AnswerRule) -> Answer:
+    """Read a share against its floor.
+
+    Args:
+        share: share of the prompts that replay training clips; None if it is not defined.
+        floor: the same for real clips that the model never saw; None if there are none.
+        lacking: what is missing from the audit beyond the stated share, each as a sentence.
+    """
+    if share is None:
+        return Answer(UNDEFINED, "no clip of it can carry such a verdict", None)
+    difference = None if floor is None else difference_interval(share, floor)
+    if lacking:
+        return Answer(INCONCLUSIVE, "; ".join(lacking), difference)
+    if difference is None:
+        return Answer(INCONCLUSIVE, "there are no real clips that the model never saw, so chance is not known", None)
+    if difference.low > 0:
+        return Answer(REPLAYS, f"at least {percent(difference.low)} more than real clips it never saw", difference)
+    if difference.high < rule.margin:
+        return Answer(NO_EVIDENCE, f"less than {percent(rule.margin)} more than real clips it never saw", difference)
+    return Answer(INCONCLUSIVE, f"{percent(difference.low)} to {percent(difference.high)} more than real clips", difference)
+
+
+def lacking_parts(training: Mapping[str, int], failed: int, prompts: int, rule: AnswerRule) -> list[str]:
+    """What is missing beyond the share that the rule allows, each as a sentence.
+
+    Args:
+        training: number of training clips by status; 'ok' for those that were compared.
+        failed: prompts without a clip.
+        prompts: all prompts.
+    """
+    listed = sum(training.values())
+    absent = listed - training.get("ok", 0)
+    found = []
+    if absent > rule.missing * listed or not listed:
+        found.append(f"{absent} of {listed} training clips could not be compared")
+    if failed > rule.missing * prompts or not prompts:
+        found.append(f"{failed} of {prompts} prompts gave no clip")
+    return found
+
+
+def percent(share: float) -> str:
+    """A share in words: whole percents from 10 % on, a decimal below.
+
+    >>> percent(0.375), percent(0.03125), percent(0.0), percent(-0.02)
+    ('38 %', '3.1 %', '0 %', '-2 %')
+    """
+    value = 100 * share
+    text = f"{value:.0f}" if abs(value) >= 10 else f"{value:.1f}".removesuffix(".0")
+    return f"{'0' if text in ('-0', '0') else text} %"
+
+
+def summary_of(model: Mapping[str, Any], label: str) -> str:
+    """The answer on one model in a few sentences: shares with intervals, the floor, the answers, and what is missing.
+
+    Args:
+        model: part of the verdict on one model, see verdict.schema.yaml.
+        label: name of the model for people.
+    """
+    kinds = [("content", "replay training content"), ("motion", "replay its motion")]
+    shares = [_share_words(model, model[kind], words, first=not place) for place, (kind, words) in enumerate(kinds)]
+    floors = [_floor_words(model[kind]["held_out"]) for kind, _ in kinds if model[kind]["share"] is not None]
+    answers = [f"{kind.capitalize()}: {model[kind]['answer']}." for kind, _ in kinds]
+    sentences = [f"{on_one_line(label)}: {'; '.join(shares)}."]
+    sentences += [f"Real clips it never saw: {' and '.join(floors)}."] if floors else []
+    return " ".join([*sentences, *answers, *_missing_words(model), *_strongest_match(model)])
+
+
+def _share_words(model: Mapping[str, Any], kind: Mapping[str, Any], words: str, first: bool) -> str:
+    if kind["share"] is None:
+        return f"whether prompts {words} is not defined"
+    whole = f" of {model['n_prompts']} prompts" if first else ""
+    return f"{percent(kind['share'])}{whole} {words} ({percent(kind['low']).removesuffix(' %')} to {percent(kind['high'])})"
+
+
+def _floor_words(held_out: Mapping[str, Any] | None) -> str:
+    return "none" if held_out is None else f"{round(held_out['share'] * held_out['n'])} of {held_out['n']}"
+
+
+def _missing_words(model: Mapping[str, Any]) -> list[str]:
+    training, words = model["training"], []
+    if absent := training["n_clips"] - training["n_compared"]:
+        words.append(f"{absent} of {training['n_clips']} training clips could not be compared.")
+    if model["n_failed"]:
+        words.append(f"{model['n_failed']} of {model['n_prompts']} prompts gave no clip.")
+    return words
+
+
+def _strongest_match(model: Mapping[str, Any]) -> list[str]:
+    """The strongest match by content, in a sentence. It is named whatever the answer is."""
+    return [f"Strongest match: {best['generated']} against training clip {best['training']}, {best['score']:.2f}."
+            for best in model["content"]["worst"][:1]]  # fmt: skip
