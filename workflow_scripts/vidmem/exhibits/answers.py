@@ -145,7 +145,7 @@ def summary_of(model: Mapping[str, Any], label: str) -> str:
 def _share_words(model: Mapping[str, Any], kind: Mapping[str, Any], words: str, first: bool) -> str:
     if kind["share"] is None:
         return f"whether prompts {words} is not defined"
-    whole = f" of {model['n_prompts']} prompts" if first else ""
+    whole = f" of {model['n_prompts']} {'prompts' if model['prompted'] else 'clips'}" if first else ""
     return f"{percent(kind['share'])}{whole} {words} ({percent(kind['low']).removesuffix(' %')} to {percent(kind['high'])})"
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 import yaml
 
 from .. import __version__
-from ..audit import CALIBRATED
+from ..audit import CALIBRATED, is_prompted
 from ..base.clip_table import REFERENCE_SPLITS
 from ..base.code_digest import code_commit
 from ..base.store import hash_text, load_table
@@ -88,6 +88,7 @@ def _model_verdict(
     lacking = lacking_parts(counts, failed, prompts, AnswerRule(**config["answer"]))
     return {
         "label": config["models"][name].get("label", name),
+        "prompted": is_prompted(config["models"][name]),
         "n_prompts": prompts,
         "n_ok": int(rows["n_ok"]),
         "n_failed": failed,
