@@ -41,6 +41,7 @@ rule all:
         collect("results/{run}/clips/{model}.csv", run=audit.run, model=audit.from_files),
         collect("results/{run}/index/{corpus}/{kind}.faiss", run=audit.run, corpus=audit.audited, kind=["content", "motion"]),
         f"{audit.root}/verdict.json",
+        f"{audit.root}/report.html",
         collect("results/{run}/tables/{table}.csv", run=audit.run, table=INVERSION_TABLES if audit.inversions else []),
         collect("results/{run}/figures/{figure}.png", run=audit.run, figure=INVERSION_FIGURES if audit.inversions else []),
 

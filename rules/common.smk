@@ -57,6 +57,7 @@ TABLES = [
     "prompts",
     "calibration",
     "label_validation",
+    "clips",
     *(["mitigation"] if audit.mitigations else []),
 ]
 FIGURES = [

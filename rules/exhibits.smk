@@ -214,3 +214,54 @@ rule index_clips:
         code=digest_of("index_clips"),
     script:
         "../workflow_scripts/index_clips.py"
+
+
+rule tabulate_clips:
+    input:
+        corpus=collect("results/{{run}}/data/corpus-{corpus}/shards-clips.json", corpus=audit.audited),
+        clips=collect("results/{{run}}/data/generated-{model}/shards-clips.json", model=audit.models),
+        scores=collect("results/{{run}}/scores/generated-{model}.parquet", model=audit.models),
+        matches=collect(
+            "results/{{run}}/matches/generated-{model}/{part}.{kind}.parquet",
+            model=audit.models,
+            part=audit.sample_shards,
+            kind=["content", "motion"],
+        ),
+        thresholds="results/{run}/thresholds.json",
+    output:
+        report(
+            "results/{run}/tables/clips.csv",
+            caption="report/clips.rst",
+            category="Tables",
+            labels={"exhibit": "Clips", "what": "every training clip and the generated clip that comes closest"},
+        ),
+    log:
+        "results/{run}/logs/tabulate_clips.log",
+    conda:
+        "../envs/media.yaml"
+    params:
+        models={name: config["models"][name]["corpus"] for name in audit.models},
+        metrics={kind: config[kind]["metric"] for kind in ("content", "motion")},
+        code=digest_of("tabulate_clips"),
+    script:
+        "../workflow_scripts/tabulate_clips.py"
+
+
+rule write_report:
+    input:
+        unpack(report_files),
+    output:
+        "results/{run}/report.html",
+    log:
+        "results/{run}/logs/write_report.log",
+    conda:
+        "../envs/media.yaml"
+    resources:
+        mem_mb=growing(2000),
+    params:
+        models={name: audit.described(name) for name in audit.models},
+        corpora={name: config["corpora"][name] for name in audit.audited},
+        config={key: value for key, value in config.items() if key not in ("estimate", "obtain")},
+        code=digest_of("write_report"),
+    script:
+        "../workflow_scripts/write_report.py"

@@ -42,3 +42,25 @@ def clip_labels(wildcards):
     clips = Path(audit.root, "clips")
     label = clip_label(clips / f"{wildcards.model}.csv", f"{wildcards.model}-{wildcards.rank}.mp4")
     return {"exhibit": "Match {rank}", "what": label}
+
+
+PAGE_FIGURES = {
+    "scores": "fig6_score_distributions",
+    "copies": "fig9_copies",
+    "calibration": "fig10_calibration",
+    "detection": "fig7_detection_roc",
+    "motion": "fig2_motion_panel",
+}
+"""What a picture of the report page shows -> name of the figure."""
+
+
+def report_files(wildcards):
+    """Files that the report page is made of."""
+    pictures = PAGE_FIGURES | ({"inversion": "fig_invmm_copies"} if audit.inversions else {})
+    return scored_frames(audit.models) | {
+        "verdict": f"{audit.root}/verdict.json",
+        "rows": f"{audit.root}/tables/clips.csv",
+        "status": f"{audit.root}/tables/corpus_status.csv",
+        "calibration": f"{audit.root}/tables/calibration.csv",
+        **{f"picture_{what}": f"{audit.root}/figures/{name}.png" for what, name in pictures.items()},
+    }

@@ -14,7 +14,12 @@ from .table_files import short_name
 
 
 def save_mp4(path: Path | str, frames: np.ndarray, fps: float, height: int = 256, loops: int = 3, title: str = "") -> None:
-    """Save a clip as H.264, yuv420p. It is enlarged by a whole factor, so that small clips stay sharp.
+    """Save a clip as write_mp4 writes it."""
+    write_atomic(path, lambda file: write_mp4(file, frames, fps, height, loops, title))
+
+
+def write_mp4(file: BinaryIO, frames: np.ndarray, fps: float, height: int = 256, loops: int = 3, title: str = "") -> None:
+    """Write a clip as H.264, yuv420p. It is enlarged by a whole factor, so that small clips stay sharp.
 
     Args:
         frames: uint8 [T, H, W, 3].
@@ -26,20 +31,16 @@ def save_mp4(path: Path | str, frames: np.ndarray, fps: float, height: int = 256
     factor = max(1, -(-height // frames.shape[1]))
     size = (frames.shape[2] * factor // 2 * 2, frames.shape[1] * factor // 2 * 2)
     large = [cv2.resize(frame, size, interpolation=cv2.INTER_NEAREST) for frame in frames]
-
-    def write(file: BinaryIO) -> None:
-        with av.open(file, "w", format="mp4") as container:
-            if title:
-                container.metadata["title"] = short_name(title, 200)
-            # One thread and fixed metadata, so that equal frames give equal bytes.
-            options = {"crf": "20", "threads": "1"}
-            stream = container.add_stream("libx264", rate=max(1, round(fps)), options=options)
-            stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
-            for frame in large * loops:
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-            container.mux(stream.encode())
-
-    write_atomic(path, write)
+    with av.open(file, "w", format="mp4") as container:
+        if title:
+            container.metadata["title"] = short_name(title, 200)
+        # One thread and fixed metadata, so that equal frames give equal bytes.
+        options = {"crf": "20", "threads": "1"}
+        stream = container.add_stream("libx264", rate=max(1, round(fps)), options=options)
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        for frame in large * loops:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
 
 
 def side_by_side(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -1,0 +1,100 @@
+"""A row for every training clip: is it in there, and which generated clip comes closest to it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from ..base.clip_table import REFERENCE_SPLITS
+from ..features.metrics import OWN
+from ..generation.elsewhere import file_of
+
+KINDS = ("content", "motion")
+ABOUT = ["clip_id", "corpus", "source", "split", "file", "start_s", "caption", "copies", "status", "reason"]
+FOUND = ["score", "threshold", "verdict", "model", "generated", "generated_file", "prompt", "training_s", "generated_s", "view"]
+COLUMNS = [*ABOUT, *(f"{kind}_{name}" for kind in KINDS for name in FOUND), "answer"]
+
+
+def training_file(provenance: str) -> tuple[str, float]:
+    """File of a training clip as its list or folder names it, hostile text, and where the clip begins in it, in seconds.
+
+    >>> training_file('{"kind": "file", "path": "a.mp4", "start_s": 2.5}'), training_file('{"kind": "gameplay"}')
+    (('a.mp4', 2.5), ('', 0.0))
+    """
+    about = json.loads(provenance or "{}")
+    return str(about.get("path") or about.get("url") or ""), float(about.get("start_s") or 0.0)
+
+
+def nearest_generated(matches: pd.DataFrame, scores: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """The best generated clip of every training clip by one metric, from what a search kept and from a clip's own target.
+
+    A search keeps the best training clips of every generated clip. A training clip that is in none of these lists, and whose
+    caption was no prompt, has no row: some other training clips come closer to every generated clip.
+
+    Args:
+        matches: tables of matches of some models, with the column model.
+        scores: tables of scores of these models, with the column model.
+
+    Returns:
+        Table with the columns clip_id, score, model, generated, query_frame, reference_frame and view; one row a clip.
+    """
+    columns = ["clip_id", "score", "model", "generated", "query_frame", "reference_frame", "view"]
+    found = matches[(matches["metric"] == metric) & (matches["reference"] != "") & matches["score"].notna()]
+    found = found.rename(columns={"reference": "clip_id", "query": "generated"})[columns]
+    own = scores[(scores["metric"] == metric + OWN) & scores["value"].notna()]
+    own = own.rename(columns={"clip_id": "generated"}).rename(columns={"match": "clip_id", "value": "score"})[columns]
+    both = pd.concat([found, own], ignore_index=True)
+    return both.sort_values(["score", "model", "generated"], ascending=[False, True, True]).drop_duplicates("clip_id")
+
+
+def training_rows(
+    training: pd.DataFrame, made: pd.DataFrame, nearest: Mapping[str, pd.DataFrame], thresholds: Mapping[str, float]
+) -> pd.DataFrame:
+    """A row for every clip of a corpus that models are compared with.
+
+    Args:
+        training: clip table of the corpus.
+        made: clip tables of the models of this corpus, with the column model.
+        nearest: kind ('content', 'motion') -> table of nearest_generated.
+        thresholds: kind -> threshold of the verdict.
+
+    Returns:
+        Table of COLUMNS, ordered by clip id. Captions, prompts and files are untrusted.
+    """
+    rows = training[training["split"].isin(REFERENCE_SPLITS)].sort_values("clip_id").reset_index(drop=True)
+    files = [training_file(text) for text in rows["provenance"]]
+    rows = rows.assign(corpus=rows["set"].str.removeprefix("corpus-"), file=[name for name, _ in files])
+    rows["start_s"] = [start for _, start in files]
+    about = made.set_index(["model", "clip_id"])
+    for kind in KINDS:
+        found = nearest[kind].set_index("clip_id").reindex(rows["clip_id"]).reset_index(drop=True)
+        keys = pd.MultiIndex.from_frame(found[["model", "generated"]])
+        clip = about.reindex(keys).reset_index(drop=True)
+        rows[f"{kind}_score"], rows[f"{kind}_threshold"] = found["score"], thresholds[kind]
+        rows[f"{kind}_verdict"] = found["score"] >= thresholds[kind]
+        for name in ("model", "generated", "view"):
+            rows[f"{kind}_{name}"] = found[name].fillna("")
+        rows[f"{kind}_generated_file"] = [file_of(text) if isinstance(text, str) else "" for text in clip["provenance"]]
+        rows[f"{kind}_prompt"] = clip["caption"].fillna("")
+        rows[f"{kind}_training_s"] = rows["start_s"] + found["reference_frame"] / rows["fps"]
+        rows[f"{kind}_generated_s"] = found["query_frame"] / clip["fps"].replace(0, np.nan)
+    return rows.assign(answer=[clip_answer(row) for row in rows.to_dict("records")])[COLUMNS]
+
+
+def clip_answer(row: Mapping) -> str:
+    """Whether a training clip is in there, in a sentence or two."""
+    if row["status"] != "ok":
+        return f"Not known: the clip could not be compared ({row['status']})."
+    said = []
+    for kind, words in (("content", "content"), ("motion", "motion")):
+        score = row[f"{kind}_score"]
+        if pd.isna(score):
+            said.append(f"Its {words}: no generated clip comes near.")
+        elif row[f"{kind}_verdict"]:
+            said.append(f"Its {words} is replayed: {row[f'{kind}_generated']} reaches {score:.2f}.")
+        else:
+            said.append(f"Its {words}: not found, the closest is {row[f'{kind}_generated']} at {score:.2f}.")
+    return " ".join(said)
