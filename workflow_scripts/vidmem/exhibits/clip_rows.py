@@ -14,7 +14,10 @@ from ..generation.elsewhere import file_of
 
 KINDS = ("content", "motion")
 ABOUT = ["clip_id", "corpus", "source", "split", "file", "start_s", "caption", "copies", "status", "reason"]
-FOUND = ["score", "threshold", "verdict", "model", "generated", "generated_file", "prompt", "training_s", "generated_s", "view"]
+FOUND = [
+    "score", "threshold", "verdict", "model", "generated", "generated_file", "prompt", "training_frame", "training_s",
+    "generated_frame", "generated_s", "view",
+]  # fmt: skip
 COLUMNS = [*ABOUT, *(f"{kind}_{name}" for kind in KINDS for name in FOUND), "answer"]
 
 
@@ -79,6 +82,8 @@ def training_rows(
             rows[f"{kind}_{name}"] = found[name].fillna("")
         rows[f"{kind}_generated_file"] = [file_of(text) if isinstance(text, str) else "" for text in clip["provenance"]]
         rows[f"{kind}_prompt"] = clip["caption"].fillna("")
+        for side, name in (("training", "reference_frame"), ("generated", "query_frame")):
+            rows[f"{kind}_{side}_frame"] = found[name].fillna(-1).astype(int)
         rows[f"{kind}_training_s"] = rows["start_s"] + found["reference_frame"] / rows["fps"]
         rows[f"{kind}_generated_s"] = found["query_frame"] / clip["fps"].replace(0, np.nan)
     return rows.assign(answer=[clip_answer(row) for row in rows.to_dict("records")])[COLUMNS]

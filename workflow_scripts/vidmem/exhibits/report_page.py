@@ -14,6 +14,7 @@ import pandas as pd
 
 from ..corpus.clip_frames import Frames
 from .best_matches import Pair, matched_frames
+from .clip_rows import KINDS
 from .playable_clips import write_mp4
 
 PAGE = Path(__file__).parent / "page"
@@ -114,12 +115,22 @@ def chosen_pairs(rows: Iterable[Mapping[str, Any]], training: pd.DataFrame, most
     Returns:
         Pair -> its score, kind, view, and first matching frames of the training clip and of the generated clip.
     """
+    wanted = [
+        (PairKey(row["model"], row["id"], row[kind]["match"]), {"kind": kind, **row[kind]})
+        for row in rows
+        for kind in KINDS
+        if row[kind]
+    ]
+    for clip in training.to_dict("records"):
+        for kind in KINDS:
+            if clip[f"{kind}_generated"]:
+                key = PairKey(clip[f"{kind}_model"], clip[f"{kind}_generated"], clip["clip_id"])
+                frames = [clip[f"{kind}_training_frame"], clip[f"{kind}_generated_frame"]]
+                about = {name: clip[f"{kind}_{name}"] for name in ("score", "verdict", "view")}
+                wanted.append((key, {"kind": kind, "frames": frames, **about}))
     found: dict[PairKey, dict[str, Any]] = {}
-    wanted = [(PairKey(row["model"], row["id"], row[kind]["match"]), kind, row[kind]) for row in rows for kind in ("content", "motion")
-              if row[kind]]  # fmt: skip
-    wanted.sort(key=lambda one: (not one[2]["verdict"], one[1] != "content", -one[2]["score"], one[0]))
-    for key, kind, match in wanted:
-        found.setdefault(key, {"kind": kind, **match})
+    for key, match in sorted(wanted, key=lambda one: (not one[1]["verdict"], one[1]["kind"], -one[1]["score"], one[0])):
+        found.setdefault(key, match)
     return dict(list(found.items())[:most])
 
 
