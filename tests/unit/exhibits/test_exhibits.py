@@ -212,7 +212,8 @@ def test_verdict_quotes_the_caption_of_the_corpus_that_was_searched(tmp_path):
 
     corpora, clips, scores = [], [], []
     for name in ("a", "b"):
-        row = clip_row({}, clip_id="same", set=f"corpus-{name}", caption=f"caption of {name}", copies=1, pixels=name)
+        about = {"clip_id": "same", "set": f"corpus-{name}", "split": "member", "copies": 1, "pixels": name}
+        row = clip_row({}, caption=f"caption of {name}", **about)
         generated = clip_row({}, clip_id="p-s0", set=f"generated-{name}", caption="a prompt", prompt_id="p")
         match = {"clip_id": "p-s0", "metric": "gsscd", "value": 0.7, "match": "same", "query_frame": 0, "reference_frame": 0}
         corpora.append(clip_table([row]))
@@ -232,14 +233,20 @@ def test_verdict_quotes_the_caption_of_the_corpus_that_was_searched(tmp_path):
     ]
     table = pd.DataFrame(rows)
     table.to_csv(tmp_path / "table2.csv", index=False)
-    config = {"run": "r", "seed": 0, "content": {"metric": "gsscd"}, "motion": {"metric": "ofs_k"}}
-    config["models"] = {name: {"corpus": name, "path": "x"} for name in "ab"}
+    config = {"run": "r", "seed": 0, "answer": {"margin": 0.1, "missing": 0.1}}
+    config |= {"content": {"metric": "gsscd", "samples": "any"}, "motion": {"metric": "ofs_k", "samples": "every"}}
+    config["models"] = {name: {"corpus": name, "path": "x", "kind": "video", "label": f"Model {name}"} for name in "ab"}
     left_out = [{"model": "a", "what": "inversion", "status": "not_defined", "reason": "generated elsewhere, n/a"}]
     pd.DataFrame(left_out).to_csv(tmp_path / "not_done.csv", index=False)
     verdict = audit_verdict(tmp_path / "table2.csv", {}, scores, clips, pd.concat(corpora), config, tmp_path / "not_done.csv")
     assert verdict["not_done"] == left_out
     assert verdict["models"]["a"]["content"]["held_out"] == {"n": 4, "share": 0.25, "low": 0.25, "high": 0.25}
     assert verdict["models"]["b"]["motion"]["held_out"] is None
+    assert [verdict["models"][name]["content"]["answer"] for name in "ab"] == ["replays", "inconclusive"]
+    assert verdict["models"]["a"]["content"]["difference"]["low"] == 0.25  # both intervals are points here
+    assert verdict["models"]["b"]["content"]["difference"] is None
+    assert verdict["summary"][0].startswith("Model a: 50 % of 1 prompts replay training content (50 to 50 %)")
+    assert verdict["models"]["a"]["training"] == {"n_clips": 1, "n_compared": 1, "absent": {}}
     quoted = [verdict["models"][name]["content"]["worst"][0]["caption"] for name in "ab"]
     assert quoted == ["caption of a", "caption of b"]
     assert verdict["provenance"]["computed_by"] == ["preset of a", "preset of b"]

@@ -104,9 +104,9 @@ def test_a_caption_with_a_file_stays_clear_of_the_title(stream):
 def worst_of(provenances):
     training, made, scores = matched(provenances)
     share = pd.Series({f"content_{part}": 0.5 for part in ("share", "low", "high")})
-    config = {"content": {"metric": "gsscd", "threshold": 0.5}}
+    config = {"content": {"metric": "gsscd", "threshold": 0.5}, "answer": {"margin": 0.1, "missing": 0.1}}
     own = training.set_index("clip_id")
-    return _kind_verdict("content", share, pd.DataFrame(), scores, "gsscd", made, own, config)["worst"]
+    return _kind_verdict("content", share, pd.DataFrame(), scores, "gsscd", made, own, config, [])["worst"]
 
 
 def test_a_verdict_names_the_files_of_closed_models_only(tmp_path):

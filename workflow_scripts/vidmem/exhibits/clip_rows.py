@@ -34,8 +34,8 @@ def training_file(provenance: str) -> tuple[str, float]:
 def nearest_generated(matches: pd.DataFrame, scores: pd.DataFrame, metric: str) -> pd.DataFrame:
     """The best generated clip of every training clip by one metric, from what a search kept and from a clip's own target.
 
-    A search keeps the best training clips of every generated clip. A training clip that is in none of these lists, and whose
-    caption was no prompt, has no row: some other training clips come closer to every generated clip.
+    A search keeps the best training clips of every generated clip. A training clip may be in none of these lists, and its
+    caption no prompt. Then it has no row: other training clips come closer to every generated clip.
 
     Args:
         matches: tables of matches of some models, with the column model.
