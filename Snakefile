@@ -30,6 +30,7 @@ include: "rules/exhibits.smk"
 include: "rules/inversion.smk"
 include: "rules/estimate.smk"
 include: "rules/preflight.smk"
+include: "rules/gate.smk"
 
 
 rule all:
@@ -86,4 +87,4 @@ onsuccess:
 
 
 onerror:
-    print(preflight_page(set(workflow.dag_settings.targets)))
+    print(page_of(set(workflow.dag_settings.targets)))

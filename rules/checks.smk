@@ -163,18 +163,20 @@ def watch_cluster():
         threading.Thread(target=watch_controller, args=watched, daemon=True).start()
 
 
-def preflight_page(targets):
-    """Page of a preflight, printed after the messages of Snakemake; '' for other targets."""
-    page = Path(audit.root) / "preflight.txt"
-    if targets != {"preflight"} or not page.exists():
+def page_of(targets):
+    """Page of a preflight or of a gate, printed after the messages of Snakemake; '' for other targets."""
+    (name,) = targets if len(targets) == 1 else ("",)
+    page = Path(audit.root) / f"{name}.txt"
+    if name not in ("preflight", "gate") or not page.exists():
         return ""
-    return f"\n{page.read_text()}\nThe same as JSON: {page.with_suffix('.json')}"
+    beside = {"preflight": ("JSON", ".json"), "gate": ("CSV", ".csv")}[name]
+    return f"\n{page.read_text()}\nThe same as {beside[0]}: {page.with_suffix(beside[1])}"
 
 
 def closing_message(targets):
     """Message that tells where the results are; '' if the run did not make a whole audit."""
-    if targets == {"preflight"}:
-        return preflight_page(targets)
+    if targets in ({"preflight"}, {"gate"}):
+        return page_of(targets)
     # A training or a single table also ends here, without a verdict. An estimate runs no job of the audit.
     if targets == {"estimate"} or not Path(audit.root, "verdict.json").exists():
         return ""

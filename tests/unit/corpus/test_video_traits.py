@@ -1,6 +1,7 @@
 """What files of the field have: no presentation times, other streams, mirrored pictures, holes, odd pixels, gaps."""
 
 import tarfile
+import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -217,6 +218,59 @@ def test_damaged_frames_are_counted(tmp_path, name, codec, place, stream):
     (kept,), (refused,) = (read_windows(hole, [Window(0.0, as_stored)], 100, 25.0, share) for share in (0.5, 0.0))
     assert kept.reason.startswith(f"{count} of {len(kept.frames)} frames are damaged")
     assert (refused.status, "frames are damaged" in refused.reason) == ("undecodable", True)
+
+
+FLAT = {
+    "black": np.zeros((*SIZE, 3), np.uint8),
+    "letterbox": np.pad(numbered(3)[8:24], ((8, 8), (0, 0), (0, 0))),
+    "grey": np.full((*SIZE, 3), 128, np.uint8),
+}
+
+
+@pytest.mark.parametrize("name", ["a.avi", "a.mov", "a.mkv"])
+@pytest.mark.parametrize("shown", FLAT)
+def test_flat_pictures_in_motion_jpeg_are_no_holes(tmp_path, name, shown):
+    """A flat part is a long run of zero bits, and so are tables with one symbol."""
+    path = encode(tmp_path / name, "mjpeg", pictures=[FLAT[shown]] * 20, b_frames=0, pixels="yuvj420p")
+    assert read_video(path, 20, 25.0).reason == ""
+
+
+def rewritten(path, target, change, form=None):
+    """The packets of a video, each changed."""
+    with av.open(str(path)) as source, av.open(str(target), "w", format=form) as given:
+        stream = given.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.size:
+                other = av.Packet(change(bytes(packet)))
+                other.pts, other.dts, other.time_base, other.stream = packet.pts, packet.dts, packet.time_base, stream
+                other.is_keyframe = packet.is_keyframe
+                given.mux(other)
+    return target
+
+
+@pytest.mark.parametrize(
+    ("codec", "name"), [("libx264", "a.ts"), ("mpeg2video", "a.ts"), ("mpeg4", "a.avi"), ("mjpeg", "a.avi")]
+)
+def test_stuffing_at_the_end_of_packets_is_no_hole_and_costs_no_time(tmp_path, codec, name):
+    """A search that tries every place of a run of zeros takes minutes for this file."""
+    options = {"pixels": "yuvj420p", "b_frames": 0} if codec == "mjpeg" else {"b_frames": 0}
+    path = encode(tmp_path / name, codec, count=20, **options)
+    padded = rewritten(path, tmp_path / f"padded-{name}", lambda data: data + bytes(100_000))
+    began = time.process_time()
+    found = read_video(padded, 20, 25.0)
+    assert numbers_in(found.frames) == list(range(20))
+    assert "damaged" not in found.reason
+    assert time.process_time() - began < 20
+
+
+@pytest.mark.parametrize("name", ["a.mkv", "a.webm", "a.flv"])
+def test_frames_left_out_of_a_container_are_no_damage(tmp_path, name):
+    """A screen recording leaves out frames that do not change."""
+    codec = {"a.mkv": "libx264", "a.webm": "libvpx-vp9", "a.flv": "flv"}[name]
+    times = [n / 25 for n in range(60) if n not in (30, 31, 44)]
+    path = encode(tmp_path / name, codec, count=len(times), times=times, gop=60, b_frames=0)
+    with open_video(path) as video:
+        assert not any(frame.damaged for frame, _ in video.shown_at(time + 0.001 for time in times))
 
 
 @pytest.mark.parametrize("times", [[n / 25 for n in range(120) if n % 12 != 7], [n * 1001 / 24000 for n in range(100)]])

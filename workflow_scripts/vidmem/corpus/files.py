@@ -30,15 +30,6 @@ def check_readable(path: Path) -> None:
         raise fault
 
 
-def part_of(path: File, begin: int, end: int) -> bytes:
-    """Bytes of a file from one place to before another. Raises OSError if it cannot be read."""
-    if isinstance(path, bytes):
-        return path[begin:end]
-    with path.open("rb") as stream:
-        stream.seek(begin)
-        return stream.read(max(0, end - begin))
-
-
 class Entry(NamedTuple):
     """What lies in a folder.
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import av
 
 from ..errors import ClipError
-from .files import File, check_file, part_of
+from .files import File, check_file
 
 FORMATS = (
     "mov", "matroska", "avi", "gif", "mpeg", "mpegts", "mpegvideo", "asf", "flv", "ogg", "m4v", "h264", "hevc", "ivf", "mjpeg"
@@ -40,16 +40,11 @@ INDEXED = ("mov", "avi")
 
 EARLY_S = 1e-6  # a frame counts as shown so much before its time: times are rounded
 BACK_S = 0.5  # times that run back by more begin another recording; by less, they are errors of the file
-HOLE = rb"\0{16,}[^\0\1]"
-"""Zeros inside a packet, where a piece of a download is missing. Zeros before a start code (00 00 01) are stuffing."""
-HOLES = {
-    **dict.fromkeys(("h264", "hevc", "vc1", "mpeg4", "h263", "flv1", "vp8", "vp9", "av1"), HOLE + rb"|\0{8,}\Z"),
-    **dict.fromkeys(("mpeg1video", "mpeg2video"), HOLE),  # their packets may end in stuffing
-    "mjpeg": HOLE + rb"|(?<!\0)(?<!\xff\xd9)\0{4,}\Z",  # stuffing may follow the end of the picture
-}
-"""What a hole looks like in packets of codecs that never write so many zeros: they guard start codes, or code by arithmetic."""
-NEVER = rb"(?!)"  # a codec that may write zeros
-SOME_ZEROS = bytes(4)  # stand in every hole
+HOLE = re.compile(rb"(?<!\0)\0{16,}+[^\0\1]", re.DOTALL)
+"""Zeros inside a packet, where a piece of a download is missing. Zeros at its end or before a start code are stuffing."""
+WITHOUT_ZEROS = frozenset({"h264", "hevc", "vc1", "mpeg4", "mpeg1video", "mpeg2video", "h263", "flv1", "vp8", "vp9", "av1"})
+"""Codecs that write no such zeros: they guard their start codes, or code by arithmetic."""
+SOME_ZEROS = bytes(8)  # stand in every hole; at the end of a packet they are stuffing, or a hole begins
 CHUNK_HEADER = 8  # bytes before the data of a packet in an AVI
 EVEN_STEPS = 6
 """Steps of decoding times that must be even before one that is left out counts as a lost frame."""
@@ -72,6 +67,7 @@ class Shown(NamedTuple):
         frame: the frame as PyAV has it.
         damaged: whether it, or a frame that it may depend on, could not be decoded whole.
         after_damage: whether frames just before it may be lost.
+        spoils: whether the frame that came before it is damaged, too: a hole began at its end.
     """
 
     start: float
@@ -79,6 +75,7 @@ class Shown(NamedTuple):
     frame: av.VideoFrame
     damaged: bool
     after_damage: bool
+    spoils: bool
 
 
 @contextmanager
@@ -249,10 +246,12 @@ class Video:
         """Frames from the current place on. If one is damaged, so may be the few before it that are decoded after it."""
         held: deque[Shown] = deque()
         for shown in self._decoded():
-            if shown.damaged:
+            if shown.damaged and self._delay:
                 held = deque(before._replace(damaged=before.damaged or not before.frame.key_frame) for before in held)
+            if shown.spoils and held:
+                held[-1] = held[-1]._replace(damaged=True)
             held.append(shown)
-            if len(held) > self._delay:
+            if len(held) > max(1, self._delay):
                 yield self._ended(held.popleft())
         yield from map(self._ended, held)
 
@@ -262,10 +261,11 @@ class Video:
 
     def _decoded(self) -> Iterator[Shown]:
         """Frames as the decoder gives them. A part that cannot be decoded is passed over and noted."""
-        damaged, before, passed_s, since = False, None, 0.0, math.inf
+        damaged, before, passed_s, since, spoils = False, None, 0.0, math.inf, False
         streamed = self._container.format.name in STREAMED
-        broken = _Broken(self.stream, self._file, streamed and self._tail.skipped <= LOST_GAPS)
+        broken = _Broken(self.stream, streamed and self._tail.skipped <= LOST_GAPS)
         for packet in self._packets():
+            opened = broken.ends_in_zeros
             spoiled = broken.see(packet)
             try:
                 frames = packet.decode()
@@ -273,6 +273,7 @@ class Video:
                 self._note(error)
                 broken.latest, spoiled, frames = packet.pts, True, []
             damaged, since = (True, 0) if spoiled else (damaged, since)
+            spoils |= spoiled and opened
             for frame in frames:
                 damaged = bool(frame.is_corrupt) or (damaged and not broken.is_healed_by(frame))
                 start = self._time_of(frame, before) + passed_s
@@ -281,7 +282,8 @@ class Video:
                     start = before.end
                 length = frame.duration * self._tick_s if frame.duration else 1 / self._rate
                 start = start if before is None else max(start, before.start)
-                before, since = Shown(start, start + length, frame, damaged, since <= self._delay), since + 1
+                before = Shown(start, start + length, frame, damaged, since <= self._delay, spoils)
+                since, spoils = since + 1, False
                 yield before
 
     def _packets(self) -> Iterator[av.Packet]:
@@ -338,29 +340,28 @@ class _Broken:
 
     A packet is broken if the container says so, or if zeros stand where its codec writes none. Packets were lost where the
     index of the file names them, or where decoding times that were evenly spaced skip some. Without an index, an encoder may
-    have left out the frames. So zeros must stand in the file there. In formats of transport it is enough that few times are
-    skipped.
+    have left out the frames. So the packet before must end in zeros, as a hole begins, or this one be broken. In formats of
+    transport it is enough that few times are skipped.
 
     Attributes:
+        ends_in_zeros: whether the last packet ended in zeros: stuffing, or the beginning of a hole.
         latest: time of the last broken packet; None for none.
         restarted: whether another recording has begun, with times of its own. After damage, frames alone may come out of order.
 
     Args:
         stream: the stream of the packets.
-        file: what they come from.
         even: whether few times are skipped in the whole file.
     """
 
-    def __init__(self, stream: av.VideoStream, file: File, even: bool) -> None:
-        name, codec = stream.container.format.name, stream.codec_context.codec.canonical_name
-        self._hole = re.compile(HOLES.get(codec, NEVER), re.DOTALL)
-        self._steps, self._file, self._before = _Steps(float(stream.time_base)), file, 0
+    def __init__(self, stream: av.VideoStream, even: bool) -> None:
+        name, tick_s = stream.container.format.name, float(stream.time_base)
+        self._codec = stream.codec_context.codec.canonical_name
+        self._steps, self._back = _Steps(tick_s), BACK_S / tick_s
         self._indexed, self._streamed = name.startswith(INDEXED), even if name in STREAMED else None
         self._index = _Index(stream) if name == "avi" else None
         self._untimed, self._count = _is_untimed(stream), 0
         self.latest: int | None = None
-        self.restarted = False
-        self._back = BACK_S / float(stream.time_base)
+        self.restarted = self.ends_in_zeros = False
         self._decoded: float = -math.inf
 
     def see(self, packet: av.Packet) -> bool:
@@ -372,22 +373,21 @@ class _Broken:
         if self._untimed and packet.size:  # nobody reads such a time: here it tells which frame is that of the packet
             packet.pts = self._count
         self._count += 1
+        data = bytes(packet)
+        broken = packet.is_corrupt or self._has_hole(data)
         if not self._indexed and packet.dts is not None and self._steps.skips(packet.dts):
-            lost |= self._has_zeros(packet) if self._streamed is None else self._streamed
-        self._before = packet.pos or self._before
-        broken = packet.is_corrupt or self._has_hole(bytes(packet))
+            opened = self.ends_in_zeros and self._codec in WITHOUT_ZEROS
+            lost |= (broken or opened) if self._streamed is None else self._streamed
         if broken or (lost and not packet.is_keyframe):
             self.latest = packet.pts
+        self.ends_in_zeros = data.endswith(SOME_ZEROS)
         return bool(broken or lost)
 
     def _has_hole(self, data: bytes) -> bool:
-        return SOME_ZEROS in data and self._hole.search(data) is not None  # the search for plain bytes is far quicker
-
-    def _has_zeros(self, packet: av.Packet) -> bool:
-        """Whether zeros stand in the file between the packet before and the end of this one."""
-        return (
-            packet.pos is not None and re.search(HOLE, part_of(self._file, self._before, packet.pos + packet.size)) is not None
-        )
+        """Whether zeros stand in a packet where its codec writes none. A JPEG may hold zeros, not begin with them."""
+        if self._codec == "mjpeg":
+            return data.startswith(SOME_ZEROS)
+        return self._codec in WITHOUT_ZEROS and SOME_ZEROS in data and HOLE.search(data) is not None
 
     def is_healed_by(self, frame: av.VideoFrame) -> bool:
         """Whether a frame, and what follows, needs nothing that is broken: a key frame that is shown later."""

@@ -19,6 +19,7 @@ from ..base.store import hash_text, load_table
 from ..errors import VidmemError
 from ..features.statistics import Interval
 from ..generation.elsewhere import file_of
+from ..scoring.scores import VerdictRule, prompt_verdicts
 from .answers import Answer, AnswerRule, answer_of, floor_of_prompts, lacking_parts, summary_of
 from .tables import HELD_OUT
 
@@ -89,6 +90,8 @@ def _model_verdict(
     return {
         "label": config["models"][name].get("label", name),
         "prompted": is_prompted(config["models"][name]),
+        "prompts": sorted(set(clips["prompt_id"])),
+        "replayed": {kind: _replayed(config[kind], clips, scores) for kind in ("content", "motion")},
         "n_prompts": prompts,
         "n_ok": int(rows["n_ok"]),
         "n_failed": failed,
@@ -150,6 +153,13 @@ def _kind_verdict(
             for match in worst.itertuples()
         ],
     }  # fmt: skip
+
+
+def _replayed(section: dict, clips: pd.DataFrame, scores: pd.DataFrame) -> list[str]:
+    """Ids of the prompts that replay training clips, sorted."""
+    rule = VerdictRule.of(section)
+    verdicts = prompt_verdicts(clips, scores, rule.metric, rule.samples)
+    return sorted(verdicts.loc[verdicts["memorised"].astype(bool), "prompt_id"])
 
 
 def _answer(kind: str, row: pd.Series, real: pd.DataFrame, clips: pd.DataFrame, config: dict, lacking: Sequence[str]) -> Answer:

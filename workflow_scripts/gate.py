@@ -1,0 +1,31 @@
+"""Compare the verdict with that of another run and with the limits of the configuration. Fail if a model is worse."""
+
+import json
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from vidmem.base.logs import start_logging
+from vidmem.base.store import save_csv, save_text
+from vidmem.exhibits.gate import COLUMNS, check_limits, compare_verdicts, gate_text
+
+
+def gate(verdict: Path, against: str, section: dict, level: float, destination: Path) -> bool:
+    """Write the table and the page beside the verdict. Return whether every model passes."""
+    now = json.loads(verdict.read_text(encoding="utf-8"))
+    rows = list(check_limits(now, section["limits"]))
+    if against:
+        before = json.loads(Path(against).read_text(encoding="utf-8"))
+        rows += compare_verdicts(now, before, section["margin"], level)
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    save_csv(destination.with_suffix(".csv"), table)
+    save_text(destination.with_suffix(".txt"), gate_text(table) + "\n")
+    return bool(len(table)) and bool(table["passes"].all())
+
+
+if "snakemake" in globals():
+    start_logging(snakemake.log[0], snakemake.scriptdir, snakemake.params)
+    params, verdict = snakemake.params, Path(snakemake.input.verdict)
+    # Exit without a traceback, because no code failed. The workflow prints the page last (onsuccess, onerror).
+    sys.exit(0 if gate(verdict, params.against, params.gate, params.level, verdict.with_name("gate")) else 1)
