@@ -10,7 +10,7 @@ import pytest
 from vidmem.corpus.frames import fit_frames
 from vidmem.exhibits.best_matches import Pair, match_row, matched_frames
 from vidmem.exhibits.inversion_samples import choose_images, sample_rows
-from vidmem.exhibits.motion_matches import SIDE, motion_row, motion_window
+from vidmem.exhibits.motion_matches import SIDE, motion_row, motion_window, shrink_frames
 from vidmem.features.motion import mirror_flows
 from vidmem.features.motion_rule import MotionRule
 from vidmem.inversion.noise_files import array_name, save_noise
@@ -127,3 +127,12 @@ def test_images_without_samples_are_left_out_of_the_figure(tmp_path, stream):
     assert np.array_equal(row["target"], clips["corpus-own", "seen"][1])
     assert np.array_equal(row["found"], replays[0, :, 1])
     assert np.array_equal(row["prior"], replays[1, :, 1])
+
+
+def test_a_cropped_match_is_shown_as_part_of_a_larger_picture(stream):
+    frames = stream.integers(0, 256, (2, 40, 60, 3)).astype(np.uint8)
+    shown = shrink_frames(frames)
+    assert shown.shape == frames.shape
+    assert np.array_equal(shown[:, 20, 30], frames[:, 20, 30])  # the middle stays
+    assert np.array_equal(shown[:, 0], shown[:, 1])  # the border is continued
+    assert np.array_equal(shown[:, 2, 3], frames[:, 0, 0])

@@ -178,7 +178,15 @@ def test_bad_flows_are_refused(stream):
     bad = smooth(stream, 2)
     bad[1, 0, 3, 3] = np.nan
     refused(lambda: fit_background("corpus-x", "dis", [("a", bad)]), "finite flows", "pair 1")
-    refused(lambda: fit_background("corpus-x", "dis", [("a", stream.normal(size=(2, 2, 20, 20)))]), "divisor", "20 x 20")
+    refused(
+        lambda: fit_background("corpus-x", "dis", [("a", stream.normal(size=(2, 2, 20, 20)))]),
+        "16 divides",
+        "(20, 20)",
+        "flow.grid",
+    )
+    pooled = pooled_fields(smooth(stream, 2)).astype(np.float32)
+    pooled[1, 5] = np.inf
+    refused(lambda: whitened_fields(pooled, EVEN), "finite fields", "pooled")
 
 
 def test_too_few_fields_are_an_error_and_still_images_need_none(stream):
@@ -267,3 +275,5 @@ def test_a_background_of_other_fields_is_refused(stream, tmp_path):
     save_background(tmp_path / "x.parquet", fit_background("corpus-x", "dis", clips_of(stream, 8).items()))
     save_table(tmp_path / "x.parquet", load_table(tmp_path / "x.parquet").assign(damping=1.0))
     refused(lambda: load_background(tmp_path / "x.parquet"), "damping 0.15", "1.0", "x.parquet")
+    save_table(tmp_path / "x.parquet", load_table(tmp_path / "x.parquet").drop(columns="damping"))
+    refused(lambda: load_background(tmp_path / "x.parquet"), "this version", "damping", "x.parquet", "measure it again")

@@ -12,6 +12,8 @@ HDR = {16: "PQ", 18: "HLG"}
 """Transfer functions of high dynamic range, by their numbers in ITU-T H.273, table 3."""
 STRETCHED = (Fraction(1, 8), Fraction(8))  # a pixel of another shape is an error of the file
 Matrix = tuple[int, int, int, int]
+QUARTERS: tuple[Matrix, ...] = ((1, 0, 0, 1), (0, -1, 1, 0), (-1, 0, 0, -1), (0, 1, -1, 0))
+"""Matrices of no, one, two and three quarter turns, counter-clockwise."""
 
 
 def display_matrix(frame: av.VideoFrame) -> Matrix:
@@ -20,7 +22,10 @@ def display_matrix(frame: av.VideoFrame) -> Matrix:
     A matrix that turns by another angle than a multiple of 90 degrees is rounded to the next one. Source: ISO/IEC 14496-12,
     8.3.2 (track header); numbers of the first two columns are fixed-point 16.16.
     """
-    stated = next((data for data in frame.side_data if data.type == Type.DISPLAYMATRIX), None)
+    try:
+        stated = next((data for data in frame.side_data if data.type == Type.DISPLAYMATRIX), None)
+    except ValueError:  # PyAV knows not all kinds of side data, such as the EXIF of a camera, and then tells the angle only
+        return QUARTERS[round(frame.rotation / 90) % 4]
     if stated is None:
         return 1, 0, 0, 1
     numbers = np.frombuffer(bytes(stated), np.int32)

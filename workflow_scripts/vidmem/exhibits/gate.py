@@ -14,6 +14,13 @@ from ..features.statistics import Interval
 from .answers import percent
 
 KINDS = ("content", "motion")
+LIMITS = {
+    "content_share": ("content", "share"),
+    "content_share_high": ("content", "high"),
+    "motion_share": ("motion", "share"),
+    "motion_share_high": ("motion", "high"),
+}
+"""Limit in the configuration -> kind, and part of its share."""
 COLUMNS = ["model", "kind", "rule", "before", "now", "n", "new", "gone", "difference", "low", "high", "p", "allowed", "passes"]
 
 
@@ -119,12 +126,12 @@ def check_limits(verdict: Mapping[str, Any], limits: Mapping[str, float]) -> Ite
     """Rows of the gate for limits that stand in the configuration.
 
     Args:
-        limits: '<kind>_share', or '<kind>_share_high' for the upper end of its interval -> largest value that is let through.
+        limits: a key of LIMITS -> largest value that is let through.
     """
     for name, model in verdict["models"].items():
         for limit, allowed in limits.items():
-            kind, part = limit.split("_share")
-            value = model[kind]["high" if part else "share"]
+            kind, part = LIMITS[limit]
+            value = model[kind][part]
             if value is not None:
                 yield dict.fromkeys(COLUMNS) | {"model": name, "kind": kind, "rule": limit, "now": value, "allowed": allowed,
                                                 "n": model["n_prompts"], "passes": value <= allowed}  # fmt: skip

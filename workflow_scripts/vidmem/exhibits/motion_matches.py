@@ -11,7 +11,7 @@ from ..corpus.frames import fit_frames
 from ..features.background import without_background
 from ..features.clip_features import ClipFeatures
 from ..features.flow import colour_flow
-from ..features.motion import VIEWS
+from ..features.motion import CROPPED, VIEWS
 from ..features.motion_rule import MotionRule
 from .best_matches import Pair, words_of
 
@@ -19,6 +19,16 @@ SIDE = 64
 """Height and width of a tile, pixels. One size lets models and corpora of different sizes stand side by side."""
 
 
+def shrink_frames(frames: np.ndarray) -> np.ndarray:
+    """Frames as part of a larger picture, as shrink_flows moves their flow: uint8 [T, H, W, 3]."""
+    height, width = frames.shape[1:3]
+    places = [np.clip((np.arange(side) - (side - 1) / 2) / CROPPED + (side - 1) / 2, 0, side - 1) for side in (height, width)]
+    rows, columns = (np.rint(own).astype(int) for own in places)
+    return frames[:, rows[:, None], columns]
+
+
+PICTURES = {"mirrored": lambda frames: frames[:, :, ::-1], "cropped": shrink_frames}
+"""View of a clip -> its frames as they are shown beside the flow of that view."""
 Tiles = tuple[np.ndarray, ...]
 """Pictures, uint8 [SIDE, SIDE, 3]: frame, next frame, flow, and the flow without its background if the metric removes it."""
 
@@ -39,8 +49,8 @@ def motion_row(
     clip, moving = frames.of(generated, pair.generated), flows[generated].of(pair.generated)
     if pair.view:
         moving = VIEWS[pair.view](moving)
-    if pair.view == "mirrored":
-        clip = clip[:, :, ::-1]
+    if pair.view:
+        clip = PICTURES[pair.view](clip)
     own = frames.of(training, pair.training), flows[training].of(pair.training)
     return {
         "metric": metric, "view": pair.view,

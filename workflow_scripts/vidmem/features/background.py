@@ -97,6 +97,9 @@ def load_background(path: Path | str) -> Background:
         VidmemError: a table of another shape, or of fields that were pooled in another way.
     """
     table = load_table(path)
+    if missing := sorted({"set", "computed_by", "energy", "fields", "damping"} - set(table.columns)):
+        hint = "measure it again with this version, or take another file"
+        raise VidmemError("a background that this version measured", f"no column {missing[0]}", str(path), hint)
     if set(table["damping"]) != {DAMPING}:
         raise VidmemError(f"fields with the damping {DAMPING:g}", sorted(set(table["damping"])), str(path), "measure it again")
     if len(table) != FOLDS * 2 * GRID * GRID:
@@ -129,8 +132,12 @@ def pooled_fields(flows: np.ndarray) -> np.ndarray:
         VidmemError: flows of another shape or not finite, or a grid that GRID does not divide.
     """
     if flows.ndim == 2 and flows.shape[1] == NUMBERS:
-        return flows
+        if not np.isfinite(np.einsum("pn->p", flows, dtype=np.float32)).all():
+            raise VidmemError("finite fields", "NaN or infinity", "pooled flow fields")
+        return flows.astype(np.float16, copy=False)
     flows = check_flows(flows)
+    if flows.shape[2] % GRID or flows.shape[3] % GRID:
+        raise VidmemError(f"flows on a grid that {GRID} divides", flows.shape[2:], "flow.grid", "give a multiple of 16")
     lengths = np.sqrt(np.einsum("pchw,pchw->phw", flows, flows))[:, None]
     flows *= np.where(lengths >= EPSILON, np.maximum(lengths, EPSILON) ** (DAMPING - 1), 0)  # a copy of ours
     return pool_flows(flows, GRID).reshape(len(flows), NUMBERS).astype(np.float16)

@@ -175,14 +175,16 @@ def nearest_motion(
 def rescored_motion(
     queries: MotionBlock, references: ReferenceShards, found: Candidates, rule: MotionRule, sides: str | None, top: int
 ) -> list[list[MotionMatch]]:
-    """Exact OFS-k of every candidate from the stored flows, best first. A candidate that cannot support a verdict is left out.
+    """Exact OFS-k of every candidate from the stored flows or pooled fields, best first.
+
+    A candidate that cannot support a verdict is left out.
 
     Args:
         sides: which windows of a pair the filter looks at, see NaturalMotionFilter; None for no filter.
         top: matches kept for each query clip.
 
     Returns:
-        Matches of each query clip, in the order of the block. A reference has one match, by the better view.
+        Matches of each query clip, in the order of the block. A reference has one match, by the best view.
     """
     rows: dict[str, list[tuple[float, str, str, MotionMatch]]] = {name: [] for name in queries.clip_ids}
     block = None

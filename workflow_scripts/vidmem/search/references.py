@@ -84,9 +84,15 @@ class ReferenceShards:
 
         Args:
             path: file of the list.
-            kind: 'content' for descriptors, or 'motion' for flows.
+            kind: 'content' for descriptors, 'motion' for flows, or 'pooled' for pooled flow fields.
+
+        Raises:
+            VidmemError: the list names no files of that kind.
         """
         files = load_shards(path)
+        if missing := [name for name in LISTED[kind] if name not in files]:
+            hint = "an earlier version wrote it: delete it, and run again"
+            raise VidmemError(f"a list with {', '.join(LISTED[kind])}", f"no {missing[0]}", str(path), hint)
         clips, arrays, rows = (files[name] for name in LISTED[kind])
         return cls(clips, arrays, rows)
 
