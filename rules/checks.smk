@@ -187,7 +187,7 @@ def closing_message(targets):
             "",
             *verdict["summary"],
             "",
-            f"The audit '{audit.run}' is complete.",
+            f"The audit '{audit.run}' is complete. Open {audit.root}/report.html",
             f"  tables   {audit.root}/tables/     (CSV, Markdown, LaTeX)",
             f"  figures  {audit.root}/figures/    (PNG, SVG)",
             f"  prompts  {audit.root}/prompts/    (captions by how prone they are to trigger memorization: Parquet and a card)",

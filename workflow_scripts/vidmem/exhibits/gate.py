@@ -139,6 +139,8 @@ def check_limits(verdict: Mapping[str, Any], limits: Mapping[str, float]) -> Ite
 
 def gate_text(table: pd.DataFrame) -> str:
     """The gate in words: a line for each row, and the prompts that replay now only."""
+    if table.empty:
+        return "Nothing to check: give --config against=PATH, or limits in the section gate of the configuration."
     lines = []
     for row in table.to_dict("records"):
         word = "pass" if row["passes"] else "FAIL"
@@ -149,5 +151,5 @@ def gate_text(table: pd.DataFrame) -> str:
         interval = f"difference {percent(row['low'])} to {percent(row['high'])}, p = {row['p']:.3g} (McNemar)"
         lines.append(f"{word}  {row['model']}, {row['kind']}: {change}, {interval}, allowed {percent(row['allowed'])}")
         lines += [f"      new: {name}" for name in row["new"].split()]
-    passed = bool(len(table)) and bool(table["passes"].all())
+    passed = table["passes"].all()
     return "\n".join([*lines, "The gate lets the models through." if passed else "The gate holds the models back."])
