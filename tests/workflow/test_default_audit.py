@@ -1,8 +1,12 @@
 """The default audit: what it must show, read from its tables. Run 'snakemake --cores all' first (.ci/run does)."""
 
+import html
+import json
+
 import pandas as pd
 import pytest
 
+from vidmem.exhibits.answers import percent
 from workflow_helpers import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("default_audit")]
@@ -45,7 +49,8 @@ def test_walkers_and_mirrored_copies_are_found_by_their_motion():
     rows = rows[(rows["metric"] == "wofs_k") & (rows["filter"] == "static+affine+entropy")]
     rows = rows[rows["variant"] == "whitened max"].set_index("control")
     assert rows.loc[["walker", "mirror", "brightness"], "recall"].min() >= 0.95
-    assert rows.loc["motion-twin", "recall"] >= 0.75
+    assert rows.loc["crop", "recall"] >= 0.85
+    assert rows.loc["motion-twin", "recall"] >= 0.9
 
 
 def test_few_clips_without_a_match_fire_by_their_motion():
@@ -55,7 +60,7 @@ def test_few_clips_without_a_match_fire_by_their_motion():
     rows = rows.set_index("metric")
     assert rows.loc["wofs_k", "n_negative"] >= 60
     assert rows.loc["wofs_k", "n_fired"] <= 1 < rows.loc["ofs_k", "n_fired"]
-    assert rows.loc["wofs_k", "recall"] >= 0.7
+    assert rows.loc["wofs_k", "recall"] >= 0.8
 
 
 def test_memorization_rises_with_copies():
@@ -133,3 +138,25 @@ def test_content_thresholds_are_calibrated_on_maxima():
     chosen = rows[(rows["metric"] == "gsscd") & (rows["negatives"] == "together") & (rows["chosen_on"] == "configuration")]
     assert (chosen["n_negative"] >= 80).all()
     assert chosen[chosen["normalisation"] == "raw"]["fpr_high"].iloc[0] <= 0.05
+
+
+def test_the_answer_is_that_of_the_tables():
+    verdict, shares = json.loads((ROOT / "results/default/verdict.json").read_text()), table("table2_memorization")
+    shares = shares[shares["kind"] == "all"].set_index("model")
+    assert [model["content"]["answer"] for model in verdict["models"].values()] == ["replays", "replays"]
+    for (name, model), text in zip(verdict["models"].items(), verdict["summary"], strict=True):
+        row = shares.loc[name]
+        for kind in ("content", "motion"):
+            assert percent(row[f"{kind}_share"]) in text
+            assert len(model["replayed"][kind]) == round(row[f"{kind}_share"] * row["n_prompts"])
+        assert len(model["prompts"]) == row["n_prompts"]
+    page = (ROOT / "results/default/report.html").read_text()
+    assert all(html.escape(text) in page for text in verdict["summary"])
+    assert len(page) < 20e6
+
+
+def test_every_training_clip_has_a_row_and_planted_clips_are_found():
+    clips = table("clips")
+    assert set(clips["split"]) == {"member", "image"}
+    assert len(clips) == clips["clip_id"].nunique() == 78
+    assert clips[(clips["copies"] == 64) & (clips["split"] == "member")]["content_verdict"].mean() >= 0.8
