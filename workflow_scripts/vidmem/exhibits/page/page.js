@@ -12,14 +12,27 @@
   const score = (match) => (match ? match.score.toFixed(3) : "");
   const videoOf = (model, generated, training) => data.videos[`${model}/${generated}/${training}`];
 
+  const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
   const player = (model, generated, training) => {
     const address = videoOf(model, generated, training);
     if (!address) return make("p", "This pair has no video in the page. Raise report.pairs in the configuration.", "quiet");
-    const video = make("video");
-    Object.assign(video, {src: address, controls: true, loop: true, muted: true, playsInline: true, preload: "metadata"});
+    const box = make("div", undefined, "player"), video = make("video"), button = make("button", "Play");
+    Object.assign(video, {src: address, loop: true, muted: true, playsInline: true, preload: "auto"});
     video.setAttribute("aria-label", `training clip ${training} beside generated clip ${generated}`);
-    return video;
+    button.type = "button";
+    button.addEventListener("click", () => (video.paused ? video.play() : video.pause()));
+    video.addEventListener("play", () => { button.textContent = "Pause"; });
+    video.addEventListener("pause", () => { button.textContent = "Play"; });
+    box.append(video, button);
+    return box;
   };
+  // A video plays while it is seen, unless the reader wants no movement.
+  const seen = new IntersectionObserver((entries) => {
+    for (const entry of entries) {
+      if (entry.isIntersecting && !calm) entry.target.play().catch(() => {});
+      else entry.target.pause();
+    }
+  });
 
   const words = (row, kind) => {
     const match = row[kind];
@@ -44,7 +57,7 @@
     byId("dialog-body").replaceChildren(body);
     byId("dialog").showModal();
     const video = byId("dialog-body").querySelector("video");
-    if (video) video.play().catch(() => {});
+    if (video && !calm) video.play().catch(() => {});
   };
   byId("dialog").addEventListener("close", () => byId("dialog-body").replaceChildren());
   const openRow = (row, kind) => {
@@ -55,15 +68,17 @@
   // Worst matches: the strongest by content, then by motion, one for each training clip of a model.
   for (const model of Object.keys(data.models)) {
     for (const kind of ["content", "motion"]) {
-      const seen = new Set();
+      const shown = new Set();
       const best = data.rows.filter((row) => row.model === model && row[kind]).sort((a, b) => b[kind].score - a[kind].score)
-        .filter((row) => !seen.has(row[kind].match) && seen.add(row[kind].match)).slice(0, kind === "content" ? 4 : 2);
+        .filter((row) => !shown.has(row[kind].match) && shown.add(row[kind].match)).slice(0, kind === "content" ? 4 : 2);
       for (const row of best) {
         const card = make("article", undefined, "pair");
         card.append(player(row.model, row.id, row[kind].match));
         card.append(make("p", `${label(model)}: ${words(row, kind)}`));
         card.append(make("p", row.prompt ? `Prompt: ${row.prompt}` : "Without a prompt.", "quiet"));
         byId("worst").append(card);
+        const video = card.querySelector("video");
+        if (video) seen.observe(video);
       }
     }
   }
@@ -114,7 +129,7 @@
       columns.forEach(([, value, kind], place) => {
         const cell = make("td", undefined, kind || place === 6 ? "number" : "");
         if (place === 1 || kind) {
-          const button = make("button", kind ? score(row[kind]) : row.id, kind && row[kind] && row[kind].verdict ? "hit" : "");
+          const button = make("button", kind ? score(row[kind]) || "n/a" : row.id, kind && row[kind] && row[kind].verdict ? "hit" : "");
           button.type = "button";
           button.addEventListener("click", () => openRow(row, kind || "content"));
           cell.append(button);
