@@ -4,7 +4,7 @@ import pandas as pd
 
 from vidmem.base.logs import start_logging
 from vidmem.base.store import load_table, load_tables, save_csv
-from vidmem.exhibits.clip_rows import COLUMNS, KINDS, nearest_generated, training_rows
+from vidmem.exhibits.clip_rows import COLUMNS, KINDS, nearest_generated, times_replayed, training_rows
 from vidmem.features.clip_features import listed_clips
 from vidmem.scoring.thresholds import shown_thresholds
 
@@ -21,7 +21,8 @@ def tabulate_clips(inputs, models: dict, metrics: dict, destination: str) -> Non
         matches, limits = pd.concat(found), shown_thresholds(inputs.thresholds, corpus)
         nearest = {kind: nearest_generated(matches, scores, metrics[kind]) for kind in KINDS}
         thresholds = {kind: limits[metrics[kind]] for kind in KINDS}
-        tables.append(training_rows(listed_clips(listed), made, nearest, thresholds))
+        times = {kind: times_replayed(scores, metrics[kind]) for kind in KINDS}
+        tables.append(training_rows(listed_clips(listed), made, nearest, thresholds, times))
     save_csv(destination, pd.concat(tables[1:] or tables, ignore_index=True))
 
 

@@ -34,6 +34,8 @@ def write_report(inputs, pictures: dict, models: dict, corpora: dict, config: di
         "training": json.loads(training.to_json(orient="records")),
         "status": pd.read_csv(inputs.status, keep_default_na=False).to_dict("records"),
         "calibration": pd.read_csv(inputs.calibration, keep_default_na=False).to_dict("records"),
+        "scored": {name: {kind: [sum(row[kind] is not None for row in rows if row["model"] == name),
+                                 sum(row["model"] == name for row in rows)] for kind in metrics} for name in models},
         "metrics": metrics, "configuration": yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
         "pictures": {what: data_address("image/png", Path(path).read_bytes()) for what, path in pictures.items()},
     })  # fmt: skip

@@ -22,6 +22,7 @@ def clip(number, caption):
         "clip_id": f"t{number}", "caption": caption, "file": f"films/{number}.mp4", "copies": number,
         "answer": f"Answer on t{number}.",
     }  # fmt: skip
+    values |= {"content_times": number == 6, "motion_times": 0}
     return values | {"content_model": "m" if number % 2 else "n", "content_generated": f"g{number}", "content_score": 0.9}
 
 
@@ -67,7 +68,8 @@ def page_file(tmp_path_factory):
                    for one in rows[:9]},
         "limits": {"content": 0.5, "motion": 0.5}, "metrics": {"content": "gsscd", "motion": "wofs_k"},
         "status": [{"set": "corpus-x", "source": HOSTILE, "split": "member", "status": "ok", "reason": "", "clips": 8}],
-        "calibration": [], "configuration": HOSTILE,
+        "scored": {name: {"content": [60, 60], "motion": [40, 60]} for name in "mn"}, "calibration": [],
+        "configuration": HOSTILE,
         "pictures": dict.fromkeys(("scores", "calibration", "motion", "copies", "detection"), pixel),
     })  # fmt: skip
     path = tmp_path_factory.mktemp("page") / "report.html"
@@ -111,7 +113,7 @@ def test_the_table_sorts_pages_and_filters(page):
     assert page.inner_text("#page") == "page 2 of 3"
     page.click("#table thead button >> text=Content")
     assert cells(page, 4)[0] == "-0.190"
-    assert page.locator("#table th[aria-sort=ascending]").inner_text() == "Content"
+    assert page.locator("#table th[aria-sort=ascending]").inner_text().startswith("Content")
     page.select_option("#by-model", "m")
     page.select_option("#by-verdict", "content")
     assert page.inner_text("#found") == "15 of 120 generated clips"
@@ -132,7 +134,7 @@ def test_a_clip_is_found_by_id_file_and_caption(page):
     page.keyboard.press("Escape")
     assert not page.is_visible("#dialog")
     page.fill("#clip-text", "nothing like it")
-    assert page.inner_text("#clips-found") == "0 of 8 training clips"
+    assert "Not among the 8 training clips" in page.inner_text("#clips-found")
 
 
 def test_a_pair_opens_by_keyboard_and_plays(page):

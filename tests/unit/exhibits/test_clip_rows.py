@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from vidmem.base.clip_table import clip_row, clip_table
-from vidmem.exhibits.clip_rows import COLUMNS, clip_answer, nearest_generated, training_rows
+from vidmem.exhibits.clip_rows import COLUMNS, clip_answer, nearest_generated, times_replayed, training_rows
 
 
 def clips(names, clip_set, **about):
@@ -34,7 +34,9 @@ def table():
     training.loc[training["clip_id"] == "d", "status"] = "missing"
     made = clips(["g1", "g2", "g3"], "generated-m", provenance={"kind": "files", "file": "out/g.mp4"}).assign(model="m")
     nearest = {kind: nearest_generated(MATCHES, OWN, metric) for kind, metric in (("content", "gsscd"), ("motion", "wofs_k"))}
-    return training_rows(training, made, nearest, {"content": 0.5, "motion": 0.5}).set_index("clip_id")
+    scores = pd.DataFrame({"metric": "gsscd", "match": ["a", "a", "b"], "verdict": [True, True, False]})
+    times = {"content": times_replayed(scores, "gsscd"), "motion": times_replayed(scores, "wofs_k")}
+    return training_rows(training, made, nearest, {"content": 0.5, "motion": 0.5}, times).set_index("clip_id")
 
 
 def test_every_training_clip_has_its_best_generated_clip():
@@ -44,6 +46,7 @@ def test_every_training_clip_has_its_best_generated_clip():
     assert rows["content_generated"].tolist() == ["g2", "g1", "g3", ""]
     assert rows["content_score"].tolist()[:3] == [0.95, 0.3, 0.2]
     assert rows["content_verdict"].tolist() == [True, False, False, False]
+    assert rows["content_times"].tolist() == [2, 0, 0, 0]
     assert rows.loc["b", ["motion_generated", "motion_verdict"]].tolist() == ["g1", True]
     assert rows.loc["a", ["content_training_s", "content_generated_s"]].tolist() == [3.5, 0.25]
     assert rows.loc["a", ["content_training_frame", "content_generated_frame"]].tolist() == [4, 2]
@@ -54,13 +57,17 @@ def test_every_training_clip_has_its_best_generated_clip():
 
 def test_the_answer_on_a_clip_says_what_is_known():
     rows = table()["answer"]
-    assert rows["a"] == "Its content is replayed: g2 reaches 0.95. Its motion: no generated clip comes near."
+    assert rows["a"] == (
+        "Its content is replayed: g2 reaches 0.95, and 2 in all replay it. "
+        "Its motion: no score, for no generated clip has it among its closest clips."
+    )
     assert rows["b"] == "Its content: not found, the closest is g1 at 0.30. Its motion is replayed: g1 reaches 0.60."
     assert rows["d"] == "Not known: the clip could not be compared (missing)."
-    assert "no generated clip comes near" in clip_answer({"status": "ok", "content_score": np.nan, "motion_score": np.nan})
+    assert "no score" in clip_answer({"status": "ok", "content_score": np.nan, "motion_score": np.nan})
 
 
 def test_without_a_threshold_nothing_is_replayed():
     training, made = clips(["a"], "corpus-x"), clips(["g1", "g2"], "generated-m").assign(model="m")
     nearest = {kind: nearest_generated(MATCHES, OWN, "gsscd") for kind in ("content", "motion")}
-    assert not training_rows(training, made, nearest, {"content": np.nan, "motion": np.nan})["content_verdict"].any()
+    unknown, never = dict.fromkeys(("content", "motion"), np.nan), dict.fromkeys(("content", "motion"), pd.Series(dtype=int))
+    assert not training_rows(training, made, nearest, unknown, never)["content_verdict"].any()

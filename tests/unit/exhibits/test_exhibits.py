@@ -215,7 +215,8 @@ def test_verdict_quotes_the_caption_of_the_corpus_that_was_searched(tmp_path):
         about = {"clip_id": "same", "set": f"corpus-{name}", "split": "member", "copies": 1, "pixels": name}
         row = clip_row({}, caption=f"caption of {name}", **about)
         generated = clip_row({}, clip_id="p-s0", set=f"generated-{name}", caption="a prompt", prompt_id="p")
-        match = {"clip_id": "p-s0", "metric": "gsscd", "value": 0.7, "match": "same", "query_frame": 0, "reference_frame": 0}
+        match = {"clip_id": "p-s0", "metric": "gsscd", "value": 0.7, "match": "same", "query_frame": 0, "reference_frame": 0,
+                 "natural": ""}  # fmt: skip
         corpora.append(clip_table([row]))
         clips.append(clip_table([generated]))
         scores.append(str(tmp_path / f"scores-{name}.parquet"))

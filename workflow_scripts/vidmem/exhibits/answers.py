@@ -90,11 +90,13 @@ def answer_of(share: Interval | None, floor: Interval | None, lacking: Sequence[
         return Answer(INCONCLUSIVE, "; ".join(lacking), difference)
     if difference is None:
         return Answer(INCONCLUSIVE, "there are no real clips that the model never saw, so chance is not known", None)
+    ends = " to ".join(percent(end).removesuffix(" %") for end in difference[1:])
+    excess = f"{ends} percentage points more than chance, as real clips it never saw show it"
     if difference.low > 0:
-        return Answer(REPLAYS, f"at least {percent(difference.low)} more than real clips it never saw", difference)
+        return Answer(REPLAYS, excess, difference)
     if difference.high < rule.margin:
-        return Answer(NO_EVIDENCE, f"less than {percent(rule.margin)} more than real clips it never saw", difference)
-    return Answer(INCONCLUSIVE, f"{percent(difference.low)} to {percent(difference.high)} more than real clips", difference)
+        return Answer(NO_EVIDENCE, excess, difference)
+    return Answer(INCONCLUSIVE, excess, difference)
 
 
 def lacking_parts(training: Mapping[str, int], failed: int, prompts: int, rule: AnswerRule) -> list[str]:

@@ -18,7 +18,7 @@ FOUND = [
     "score", "threshold", "verdict", "model", "generated", "generated_file", "prompt", "training_frame", "training_s",
     "generated_frame", "generated_s", "view",
 ]  # fmt: skip
-COLUMNS = [*ABOUT, *(f"{kind}_{name}" for kind in KINDS for name in FOUND), "answer"]
+COLUMNS = [*ABOUT, *(f"{kind}_{name}" for kind in KINDS for name in (*FOUND, "times")), "answer"]
 
 
 def training_file(provenance: str) -> tuple[str, float]:
@@ -53,9 +53,15 @@ def nearest_generated(matches: pd.DataFrame, scores: pd.DataFrame, metric: str) 
     return both.sort_values(["score", "model", "generated"], ascending=[False, True, True]).drop_duplicates("clip_id")
 
 
+def times_replayed(scores: pd.DataFrame, metric: str) -> pd.Series:
+    """Number of generated clips that count as a replay of a training clip, by the id of their best match."""
+    return scores.loc[(scores["metric"] == metric) & scores["verdict"].astype(bool), "match"].value_counts()
+
+
 def training_rows(
-    training: pd.DataFrame, made: pd.DataFrame, nearest: Mapping[str, pd.DataFrame], thresholds: Mapping[str, float]
-) -> pd.DataFrame:
+    training: pd.DataFrame, made: pd.DataFrame, nearest: Mapping[str, pd.DataFrame], thresholds: Mapping[str, float],
+    times: Mapping[str, pd.Series],
+) -> pd.DataFrame:  # fmt: skip
     """A row for every clip of a corpus that models are compared with.
 
     Args:
@@ -63,6 +69,7 @@ def training_rows(
         made: clip tables of the models of this corpus, with the column model.
         nearest: kind ('content', 'motion') -> table of nearest_generated.
         thresholds: kind -> threshold of the verdict.
+        times: kind -> how many generated clips replay a training clip, by its id; see times_replayed.
 
     Returns:
         Table of COLUMNS, ordered by clip id. Captions, prompts and files are untrusted.
@@ -78,6 +85,7 @@ def training_rows(
         clip = about.reindex(keys).reset_index(drop=True)
         rows[f"{kind}_score"], rows[f"{kind}_threshold"] = found["score"], thresholds[kind]
         rows[f"{kind}_verdict"] = found["score"] >= thresholds[kind]
+        rows[f"{kind}_times"] = rows["clip_id"].map(times[kind]).fillna(0).astype(int)
         for name in ("model", "generated", "view"):
             rows[f"{kind}_{name}"] = found[name].fillna("")
         rows[f"{kind}_generated_file"] = [file_of(text) if isinstance(text, str) else "" for text in clip["provenance"]]
@@ -97,9 +105,10 @@ def clip_answer(row: Mapping) -> str:
     for kind, words in (("content", "content"), ("motion", "motion")):
         score = row[f"{kind}_score"]
         if pd.isna(score):
-            said.append(f"Its {words}: no generated clip comes near.")
+            said.append(f"Its {words}: no score, for no generated clip has it among its closest clips.")
         elif row[f"{kind}_verdict"]:
-            said.append(f"Its {words} is replayed: {row[f'{kind}_generated']} reaches {score:.2f}.")
+            often = f", and {row[f'{kind}_times']} in all replay it" if row[f"{kind}_times"] > 1 else ""
+            said.append(f"Its {words} is replayed: {row[f'{kind}_generated']} reaches {score:.2f}{often}.")
         else:
             said.append(f"Its {words}: not found, the closest is {row[f'{kind}_generated']} at {score:.2f}.")
     return " ".join(said)

@@ -84,10 +84,12 @@
   }
 
   // All prompts.
+  const clipOf = new Map(data.clips.map((clip) => [clip.clip_id, clip]));
+  const copiesOf = (row) => (row.content && clipOf.has(row.content.match) ? clipOf.get(row.content.match).copies : 0);
   const columns = [
     ["Model", (row) => label(row.model)], ["Generated clip", (row) => row.id], ["Prompt", (row) => row.prompt],
     ["Content", (row) => (row.content ? row.content.score : -2), "content"], ["Motion", (row) => (row.motion ? row.motion.score : -2), "motion"],
-    ["Closest training clip", (row) => (row.content ? row.content.match : "")], ["Copies", (row) => row.copies], ["Prompt from", (row) => row.split || "none"],
+    ["Closest training clip", (row) => (row.content ? row.content.match : "")], ["Its copies", (row) => copiesOf(row)], ["Prompt from", (row) => row.split || "none"],
   ];
   const state = {by: 3, down: true, page: 0, size: 50, rows: data.rows};
   const heads = columns.map(([name], place) => {
@@ -152,11 +154,15 @@
 
   // Is my clip in there?
   const rowOf = new Map(data.rows.map((row) => [`${row.model}/${row.id}`, row]));
+  const byTimes = [...data.clips].sort((a, b) => b.content_times + b.motion_times - a.content_times - a.motion_times || compare(a.clip_id, b.clip_id));
+  let most = 20;
   const search = () => {
     const text = byId("clip-text").value.trim().toLowerCase();
-    const found = data.clips.filter((clip) => !text || [clip.clip_id, clip.file, clip.caption].some((value) => value && value.toLowerCase().includes(text)));
-    byId("clips-found").textContent = `${found.length} of ${data.clips.length} training clips${found.length > 20 ? ", the first 20 are shown" : ""}`;
-    byId("clips").replaceChildren(...found.slice(0, 20).map((clip) => {
+    const found = byTimes.filter((clip) => !text || [clip.clip_id, clip.file, clip.caption].some((value) => value && value.toLowerCase().includes(text)));
+    byId("clips-found").textContent = found.length ? `${found.length} of ${data.clips.length} training clips, those replayed most often first`
+      : `Not among the ${data.clips.length} training clips that were compared. That does not say that the model never saw it.`;
+    byId("clips-more").hidden = found.length <= most;
+    byId("clips").replaceChildren(...found.slice(0, most).map((clip) => {
       const item = make("li");
       item.append(make("strong", clip.clip_id), make("br"), clip.answer, make("br"));
       item.append(make("span", [clip.caption, clip.file, `copies ${clip.copies}`].filter(Boolean).join("; "), "quiet"));
@@ -171,6 +177,7 @@
       return item;
     }));
   };
-  byId("clip-text").addEventListener("input", search);
+  byId("clip-text").addEventListener("input", () => { most = 20; search(); });
+  byId("clips-more").addEventListener("click", () => { most += 100; search(); });
   search();
 })();
