@@ -219,7 +219,7 @@ rule index_clips:
 rule tabulate_clips:
     input:
         corpus=collect("results/{{run}}/data/corpus-{corpus}/shards-clips.json", corpus=audit.audited),
-        clips=collect("results/{{run}}/data/generated-{model}/shards-clips.json", model=audit.models),
+        clips=collect("results/{{run}}/data/generated-{model}/shards-content.json", model=audit.models),
         scores=collect("results/{{run}}/scores/generated-{model}.parquet", model=audit.models),
         matches=collect(
             "results/{{run}}/matches/generated-{model}/{part}.{kind}.parquet",
