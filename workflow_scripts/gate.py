@@ -13,14 +13,17 @@ from vidmem.exhibits.gate import COLUMNS, check_limits, compare_verdicts, gate_t
 
 def gate(verdict: Path, against: str, section: dict, level: float, destination: Path) -> bool:
     """Write the table and the page beside the verdict. Return whether every model passes."""
+    table_file, page = destination.with_suffix(".csv"), destination.with_suffix(".txt")
+    for path in (table_file, page):  # a refusal must not leave the page of another comparison
+        path.unlink(missing_ok=True)
     now = json.loads(verdict.read_text(encoding="utf-8"))
     rows = list(check_limits(now, section["limits"]))
     if against:
         before = json.loads(Path(against).read_text(encoding="utf-8"))
         rows += compare_verdicts(now, before, section["margin"], level)
     table = pd.DataFrame(rows, columns=COLUMNS)
-    save_csv(destination.with_suffix(".csv"), table)
-    save_text(destination.with_suffix(".txt"), gate_text(table) + "\n")
+    save_csv(table_file, table)
+    save_text(page, gate_text(table) + "\n")
     return bool(len(table)) and bool(table["passes"].all())
 
 

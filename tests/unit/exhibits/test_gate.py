@@ -111,3 +111,8 @@ def test_the_script_fails_and_writes_what_it_found(root, tmp_path):
     assert len(pd.read_csv(tmp_path / "gate.csv")) == 2
     assert script.gate(tmp_path / "before.json", "", section | {"limits": {"content_share": 0.5}}, 0.95, tmp_path / "gate")
     assert not script.gate(tmp_path / "before.json", "", section, 0.95, tmp_path / "gate")  # nothing to check is no pass
+    other = verdict(FEW)
+    other["provenance"]["corpus_sha256"] = "b" * 64
+    (tmp_path / "before.json").write_text(json.dumps(other))
+    refused(lambda: script.gate(*arguments), "one corpus", "against")
+    assert not (tmp_path / "gate.txt").exists()
