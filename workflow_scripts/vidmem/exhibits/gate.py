@@ -35,11 +35,11 @@ def paired_difference(new: int, gone: int, total: int, level: float) -> Interval
         level: confidence level, 0 to 1.
 
     >>> [round(end, 3) for end in paired_difference(10, 2, 100, 0.95)]
-    [0.08, np.float64(0.011), np.float64(0.146)]
+    [0.08, 0.011, 0.146]
     """
     more, less, cells = new + 0.5, gone + 0.5, total + 2
     middle = (more - less) / cells
-    width = stats.norm.ppf((1 + level) / 2) * math.sqrt((more + less) - (more - less) ** 2 / cells) / cells
+    width = float(stats.norm.ppf((1 + level) / 2)) * math.sqrt((more + less) - (more - less) ** 2 / cells) / cells
     return Interval((new - gone) / total, middle - width, middle + width)
 
 
