@@ -4,8 +4,9 @@ import pandas as pd
 
 from vidmem.base.logs import start_logging
 from vidmem.base.store import load_table, load_tables, save_csv
-from vidmem.exhibits.clip_rows import COLUMNS, KINDS, nearest_generated, times_replayed, training_rows
+from vidmem.exhibits.clip_rows import COLUMNS, nearest_generated, times_replayed, training_rows
 from vidmem.features.clip_features import listed_clips
+from vidmem.features.metrics import KINDS
 from vidmem.scoring.thresholds import shown_thresholds
 
 

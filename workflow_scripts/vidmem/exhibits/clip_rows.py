@@ -9,10 +9,9 @@ import numpy as np
 import pandas as pd
 
 from ..base.clip_table import REFERENCE_SPLITS
-from ..features.metrics import OWN
+from ..features.metrics import KINDS, OWN
 from ..generation.elsewhere import file_of
 
-KINDS = ("content", "motion")
 ABOUT = ["clip_id", "corpus", "source", "split", "file", "start_s", "caption", "copies", "status", "reason"]
 FOUND = [
     "score", "threshold", "verdict", "model", "generated", "generated_file", "prompt", "training_frame", "training_s",

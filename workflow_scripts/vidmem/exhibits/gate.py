@@ -10,10 +10,10 @@ import pandas as pd
 from scipy import stats
 
 from ..errors import VidmemError
+from ..features.metrics import KINDS
 from ..features.statistics import Interval
 from .answers import percent
 
-KINDS = ("content", "motion")
 LIMITS = {
     "content_share": ("content", "share"),
     "content_share_high": ("content", "high"),

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from ..corpus.clip_frames import Frames
+from ..features.metrics import KINDS
 from .best_matches import Pair, matched_frames
-from .clip_rows import KINDS
 from .playable_clips import write_mp4
 
 PAGE = Path(__file__).parent / "page"
