@@ -80,11 +80,13 @@ onstart:
     check_results(workflow.dag)
     check_needs(workflow.dag)
     watch_cluster()
+    show_run()
 
 
 onsuccess:
+    end_display()
     print(closing_message(set(workflow.dag_settings.targets)))
 
 
 onerror:
-    print(page_of(set(workflow.dag_settings.targets)))
+    print(end_display() or page_of(set(workflow.dag_settings.targets)))

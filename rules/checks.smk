@@ -3,11 +3,14 @@
 A dry run, or a run with nothing to be done, calls check_index only. So it changes no file, not even a date.
 """
 
+import contextlib
 import importlib.util
 import json
 import shlex
+import signal
 import threading
 import time
+from collections import Counter
 
 from vidmem.base.slurm import watch_controller
 from vidmem.config import check_pinned, check_there
@@ -161,6 +164,51 @@ def watch_cluster():
         patience_s = float(os.environ.get("VIDMEM_CONTROLLER_PATIENCE_S", 300))
         watched = (give_up, logger.warning, patience_s, min(10, patience_s / 3))
         threading.Thread(target=watch_controller, args=watched, daemon=True).start()
+
+
+displays = []  # the display of this run, if it has one
+
+
+def show_run():
+    """Show the run in place of Snakemake's lines. `--quiet host` on the command line brings these back."""
+    quiet = {asked.name.lower() for asked in workflow.output_settings.quiet or ()}
+    before = next((handler for handler in logger.handlers if handler.name == "DefaultStreamHandler"), None)
+    if before is None or "rules" not in quiet or quiet & {"progress", "all"}:
+        return
+    from vidmem.planning.run_display import IGNORE_INTERRUPT, RunDisplay, screen_on
+    from vidmem.planning.run_times import RunTimes
+
+    counts = [Counter(job.rule.name for job in jobs) for jobs in (workflow.dag.jobs, workflow.dag.needrun_jobs())]
+    lanes = workflow.resource_settings.cores or workflow.resource_settings.nodes or 1
+    times = RunTimes(counts[1], lanes, time.monotonic())
+    threading.Thread(target=estimate_times, args=(times, *counts), daemon=True).start()
+    files = {rule.name: Path(rule.snakefile) for rule in workflow.rules}
+    stages = {name: file.stem for name, file in files.items() if file.suffix == ".smk"}
+    display = RunDisplay(before, times, stages, screen_on(before.stream))
+    logger.removeHandler(before)
+    logger.addHandler(display)
+    displays.append(display)
+    if workflow.local_exec and threading.current_thread() is threading.main_thread():
+        shell.prefix(IGNORE_INTERRUPT)
+        signal.signal(signal.SIGINT, display.interrupt)
+
+
+def estimate_times(times, jobs, to_do):
+    """Estimate the seconds of the jobs of each rule. Lists of millions of clips take a while, so a run does not wait for it."""
+    from vidmem.planning.estimate import estimate_audit
+    from vidmem.planning.run_times import job_seconds
+
+    with contextlib.suppress(VidmemError):  # a list that cannot be read fails in its own job, which tells more
+        times.seconds = job_seconds(estimate_audit(config, jobs, to_do, Path("results")).costs)
+
+
+def end_display():
+    """End the display of the run. Return what to tell a user who stopped it; '' for another end."""
+    for display in displays:
+        display.close()
+    if not any(display.interrupted for display in displays):
+        return ""
+    return f"\nStopped. What was finished is kept, and long jobs go on where they were. Go on with: {called_as('all')}"
 
 
 def page_of(targets):

@@ -2,20 +2,19 @@
 
 from pathlib import Path
 
-from tqdm import tqdm
-
-from vidmem.base.logs import LOGGER, start_logging
+from vidmem.base.logs import LOGGER, Progress, start_logging
 from vidmem.models.weights import fetch_weights
+
+MEGABYTE = 10**6
 
 
 def fetch(name: str, destination: Path, given: dict) -> None:
-    with tqdm(desc=f"fetch {name}", unit="B", unit_scale=True, disable=None) as bar:
+    shown = Progress(f"fetch {name}", unit="MB")
 
-        def report(done: int, total: int) -> None:
-            bar.total = total or None
-            bar.update(done - bar.n)
+    def report(done: int, total: int) -> None:
+        shown.show(done // MEGABYTE, f"of {total // MEGABYTE} MB in all" if total else "")
 
-        digest = fetch_weights(name, destination, given.get("path", ""), given.get("sha256", ""), report)
+    digest = fetch_weights(name, destination, given.get("path", ""), given.get("sha256", ""), report)
     LOGGER.info("%s: sha256 %s", name, digest)
 
 

@@ -1,9 +1,8 @@
-"""Logging of jobs, and progress bars for the person who waits."""
+"""Logging of jobs: their messages, their failures, and how far they are."""
 
 from __future__ import annotations
 
 import logging
-import os
 import resource
 import sys
 import time
@@ -11,8 +10,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sized
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
-
-from tqdm import tqdm
 
 from ..errors import VidmemError
 from .recipes import job_recipe
@@ -22,6 +19,8 @@ Item = TypeVar("Item")
 LOGGER = logging.getLogger("vidmem")
 LONGEST = 2000
 """Most characters of a line in a log."""
+EVERY_S = 10.0
+"""Shortest time in seconds between two lines that tell how far a job is."""
 
 
 class Lines(logging.Formatter):
@@ -79,29 +78,47 @@ def allow_open_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def progress(items: Iterable[Item], label: str, total: int | None = None, unit: str = "it") -> Iterator[Item]:
-    """Iterate over items with a progress bar on the terminal and a line in the log every ten seconds.
+class Progress:
+    """How far a job is: a line in its log at most every ten seconds. The display of the run shows the last of these lines.
 
-    Without a terminal there is no bar: it would fill the log of a cluster.
+    Args:
+        label: name of the work.
+        total: number of items; None if it is not known.
+        unit: what one item is called.
+    """
+
+    def __init__(self, label: str, total: int | None = None, unit: str = "it"):
+        self._label, self._total, self._unit = label, total, unit
+        self._last = self._began = time.monotonic()
+
+    def show(self, done: int, more: str = "") -> None:
+        """Tell that so many items are done.
+
+        Args:
+            more: what else there is to say, such as a loss.
+        """
+        now = time.monotonic()
+        if now - self._last > EVERY_S:
+            self._last, rate = now, done / (now - self._began)
+            left = "" if self._total is None or not rate else f", {(self._total - done) / rate:.0f} s left"
+            facts = f"{done} of {self._total or '?'}, {rate:.2f} {self._unit}/s{left}"
+            LOGGER.info("%s: %s", self._label, f"{facts}; {more}" if more else facts)
+
+    def end(self) -> None:
+        """Tell that the work is done, and how long it took."""
+        count = "all" if self._total is None else self._total
+        LOGGER.info("%s: %s done in %.1f s", self._label, count, time.monotonic() - self._began)
+
+
+def progress(items: Iterable[Item], label: str, total: int | None = None, unit: str = "it") -> Iterator[Item]:
+    """Iterate over items, and tell in the log how far the work is; see Progress.
 
     Args:
         items: things to iterate over.
-        label: name of the work, shown in front of the bar.
         total: number of items; None for the length of `items`, if it has one.
-        unit: what one item is called.
     """
-    total = len(items) if total is None and isinstance(items, Sized) else total
-    bar = tqdm(items, desc=label, total=total, unit=unit, disable=not _has_terminal(), leave=False, file=sys.stderr)
-    last, began = time.monotonic(), time.monotonic()
-    for done, item in enumerate(bar, 1):
+    shown = Progress(label, len(items) if total is None and isinstance(items, Sized) else total, unit)
+    for done, item in enumerate(items, 1):
         yield item
-        if time.monotonic() - last > 10:
-            last = time.monotonic()
-            rate = done / (last - began)
-            left = "" if total is None else f", {(total - done) / rate:.0f} s left"
-            LOGGER.info("%s: %d of %s, %.2f %s/s%s", label, done, total or "?", rate, unit, left)
-    LOGGER.info("%s: %s done in %.1f s", label, total if total is not None else "all", time.monotonic() - began)
-
-
-def _has_terminal() -> bool:
-    return sys.stderr.isatty() or os.environ.get("VIDMEM_PROGRESS") == "1"
+        shown.show(done)
+    shown.end()

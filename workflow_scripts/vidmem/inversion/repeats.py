@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
+from ..base.logs import Progress
 from .adapters import InvertibleModel
 from .engine import Describe, Inversion, InversionPlan, Inverter, Report, Target
 from .noise_files import array_name
@@ -30,7 +30,7 @@ def invert_with_seeds(
         targets, identity: see Inverter.run.
         checkpoints: seed -> its checkpoint. All checkpoints are kept: a run that is killed at a later seed need not repeat the
             earlier seeds. The caller removes them once the outcomes are saved.
-        label: name in the progress bar.
+        label: name in the log.
 
     Returns:
         Seed -> outcomes of the targets, in order.
@@ -38,17 +38,14 @@ def invert_with_seeds(
     found = {}
     for seed, checkpoint in checkpoints.items():
         inverter = Inverter(model, plan, describe, seed, slots)
-        with tqdm(total=len(targets), desc=f"invert {label}, seed {seed}", unit="image", disable=None) as bar:
-            found[seed] = inverter.run(targets, checkpoint, report=_shown_on(bar), identity=identity, keep=True)
+        shown = Progress(f"invert {label}, seed {seed}", len(targets), "image")
+        found[seed] = inverter.run(targets, checkpoint, report=_told_by(shown), identity=identity, keep=True)
+        shown.end()
     return found
 
 
-def _shown_on(bar: tqdm) -> Report:
-    def report(done: int, replicated: int, censored: int) -> None:
-        bar.update(done - bar.n)
-        bar.set_postfix(replicated=replicated, censored=censored)
-
-    return report
+def _told_by(shown: Progress) -> Report:
+    return lambda done, replicated, censored: shown.show(done, f"{replicated} replicated, {censored} censored")
 
 
 def noise_arrays(found: Mapping[int, Sequence[Inversion]]) -> dict[str, np.ndarray]:

@@ -18,15 +18,14 @@ import torch
 from diffusers import DiffusionPipeline, SchedulerMixin, UNet3DConditionModel
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from tqdm import tqdm
 
-from ..base.logs import LOGGER
+from ..base.logs import LOGGER, Progress
 from ..base.seeding import torch_stream
 from ..base.store import hash_text, write_atomic
 from ..errors import VidmemError
 from .training_set import TrainingSet
 
-Progress = Callable[[int, float], None]
+Report = Callable[[int, float], None]
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ class DiffusionTrainer:
             for name, value in module.named_parameters():
                 yield f"{network}.{name}", value
 
-    def run(self, checkpoint: Path | str | None, report: Progress, export: Callable[[int], None] | None = None) -> None:
+    def run(self, checkpoint: Path | str | None, report: Report, export: Callable[[int], None] | None = None) -> None:
         """Train to the planned number of steps, starting from the checkpoint if it exists.
 
         Args:
@@ -206,17 +205,17 @@ def train_and_save(trainer: DiffusionTrainer, checkpoint: Path, folder: Path, la
     Args:
         checkpoint: file of the state, from which a killed run continues.
         folder: folder of the saved pipeline. The exports of the plan are saved to folders at-<step> in it.
-        label: label of the progress bar.
+        label: name in the log.
     """
-    with tqdm(total=trainer.plan.steps, desc=label, unit="step", disable=None) as bar:
+    shown = Progress(label, trainer.plan.steps, "step")
 
-        def report(step: int, loss: float) -> None:
-            bar.update(step - bar.n)
-            bar.set_postfix(loss=f"{loss:.4f}")
-            if step % 500 == 0:
-                LOGGER.info("step %d, loss %.4f, %.0f s", step, loss, trainer.seconds)
+    def report(step: int, loss: float) -> None:
+        shown.show(step, f"loss {loss:.4f}")
+        if step % 500 == 0:
+            LOGGER.info("step %d, loss %.4f, %.0f s", step, loss, trainer.seconds)
 
-        trainer.run(checkpoint, report, lambda step: save_half(trainer.pipeline, folder / f"at-{step}"))
+    trainer.run(checkpoint, report, lambda step: save_half(trainer.pipeline, folder / f"at-{step}"))
+    shown.end()
     trainer.use_average()
     save_half(trainer.pipeline, folder)
 
