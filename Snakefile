@@ -31,6 +31,7 @@ include: "rules/inversion.smk"
 include: "rules/estimate.smk"
 include: "rules/preflight.smk"
 include: "rules/gate.smk"
+include: "rules/find.smk"
 
 
 rule all:

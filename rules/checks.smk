@@ -211,20 +211,24 @@ def end_display():
     return f"\nStopped. What was finished is kept, and long jobs go on where they were. Go on with: {called_as('all')}"
 
 
+PAGES = {"preflight": ("JSON", ".json"), "gate": ("CSV", ".csv"), "find": ("CSV", ".csv")}
+"""Target that prints a page -> format and ending of the file with the same content."""
+
+
 def page_of(targets):
-    """Page of a preflight or of a gate, printed after the messages of Snakemake; '' for other targets."""
+    """Page of a preflight, a gate or a look-up, printed after the messages of Snakemake; '' for other targets."""
     (name,) = targets if len(targets) == 1 else ("",)
     page = Path(audit.root) / f"{name}.txt"
-    if name not in ("preflight", "gate") or not page.exists():
+    if name not in PAGES or not page.exists():
         return ""
-    beside = {"preflight": ("JSON", ".json"), "gate": ("CSV", ".csv")}[name]
+    beside = PAGES[name]
     return f"\n{page.read_text()}\nThe same as {beside[0]}: {page.with_suffix(beside[1])}"
 
 
 def closing_message(targets):
     """Message that tells where the results are; '' if the run did not make a whole audit."""
-    if targets in ({"preflight"}, {"gate"}):
-        return page_of(targets)
+    if page := page_of(targets):
+        return page
     # A training or a single table also ends here, without a verdict. An estimate runs no job of the audit.
     if targets == {"estimate"} or not Path(audit.root, "verdict.json").exists():
         return ""

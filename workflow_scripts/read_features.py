@@ -4,26 +4,19 @@ from pathlib import Path
 
 import cv2
 
-from vidmem.base.clip_table import clip_table
 from vidmem.base.devices import claim_device, torch_device
 from vidmem.base.logs import progress, start_logging
-from vidmem.base.store import save_table
 from vidmem.corpus.listing import list_corpus
 from vidmem.corpus.reading import read_clips
-from vidmem.features.writers import DescriptorFiles, FlowFiles
+from vidmem.features.writers import DescriptorFiles, FlowFiles, write_clips
 
 
 def read_features(
     corpus: dict, name: str, shard: int, shards: int, descriptors: DescriptorFiles, flows: FlowFiles, clips: Path
 ) -> None:
-    work, rows = list_corpus(corpus["sources"], shard, shards), []
-    with descriptors, flows:
-        for row, pictures in progress(read_clips(corpus, name, work), f"read {name} {shard}", len(work), "clip"):
-            rows.append(row)
-            if len(pictures):
-                descriptors.append(row["clip_id"], pictures)
-                flows.append(row["clip_id"], pictures)
-    save_table(clips, clip_table(rows))
+    work = list_corpus(corpus["sources"], shard, shards)
+    read = progress(read_clips(corpus, name, work), f"read {name} {shard}", len(work), "clip")
+    write_clips(read, descriptors, flows, clips)
 
 
 if "snakemake" in globals():

@@ -11,6 +11,7 @@ import termios
 
 import psutil
 import pytest
+
 from workflow_helpers import SMOKE
 
 COMMAND = [sys.executable, "-m", "snakemake", "--cores", "2", *SMOKE, "--"]

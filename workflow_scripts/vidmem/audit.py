@@ -26,8 +26,8 @@ RECIPES: dict[str, int | str] = {
     "invert_images": 5,
     "probe_guidance": 3,
     "mitigate_clips": 3,
-    "read_corpus": 3,
-    "read_features": 4,
+    "read_corpus": 4,
+    "read_features": 5,
     "list_shards": "709328a5fda3",
     "list_prompts": 2,
     "list_negatives": 2,
@@ -242,6 +242,11 @@ class Audit:
         return [self.config["labels"]["file"]] if self.config["labels"]["file"] else []
 
     @cached_property
+    def looked_up_file(self) -> list[str]:
+        """File that `snakemake find` looks up, if the user gives one."""
+        return [self.config["clip"]] if self.config["clip"] else []
+
+    @cached_property
     def prompt_lists(self) -> list[str]:
         """Paths of the published lists of prompts that the curation adds."""
         return [entry["path"] for entry in self.config["curation"]["lists"]]
@@ -257,6 +262,7 @@ class Audit:
             "curate_prompts": self.prompt_lists,
             "validate_labels": self.label_files,
             "fit_background": self.background_files,
+            "find": self.looked_up_file,
         }
         return files.get(rule, [])
 

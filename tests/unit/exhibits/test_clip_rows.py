@@ -28,7 +28,7 @@ OWN = pd.DataFrame([{"metric": "gsscd_own", "clip_id": "g3", "match": "c", "valu
 
 
 def table():
-    film = {"kind": "file", "path": "films/a.mp4", "start_s": 3.0}
+    film = {"kind": "file", "file": "films/a.mp4", "start_s": 3.0}
     training = pd.concat([clips(["b", "a", "c", "d"], "corpus-x", provenance=film),
                           clips(["h"], "corpus-x", split="heldout")])  # fmt: skip
     training.loc[training["clip_id"] == "d", "status"] = "missing"

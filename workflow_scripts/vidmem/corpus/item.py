@@ -80,6 +80,7 @@ class Item:
         window: (n, N): the n-th of N clips, which are spread over the video from start_s on.
         endings: endings that the file may have instead of the one in `place` and `others`.
         noticed: what its row says although the item is read; '' for nothing.
+        name: file as the list or the folder names it; hostile text that exhibits show.
     """
 
     clip_id: str
@@ -102,6 +103,7 @@ class Item:
     window: tuple[int, int] = (1, 1)
     endings: tuple[str, ...] = ()
     noticed: str = ""
+    name: str = ""
 
     @property
     def path(self) -> str:
@@ -119,8 +121,8 @@ class Item:
                 yield from (Place(stem + ending) for ending in self.endings if ending != own)
 
     def __repr__(self) -> str:
-        # This text enters the digest of a shard: if the text changes, every corpus is read again.
-        named = {"path" if name == "place" else name: getattr(self, name) for name in self.__slots__}
+        # This text enters the digest of a shard: if the text changes, every corpus is read again. The clip id covers the name.
+        named = {"path" if name == "place" else name: getattr(self, name) for name in self.__slots__ if name != "name"}
         named = {name: value for name, value in named.items() if value or name not in ("endings", "noticed")}
         return f"Item({', '.join(f'{name}={value!r}' for name, value in named.items())})"
 
@@ -161,7 +163,7 @@ def make_item(
         fields["copies"] = 0
     fields.setdefault("recover", source.get("recover") or "")
     return Item(f"{source['name']}-{identity}", source["name"], source["kind"], place, split=split, start_s=start, crop=crop,
-                **fields)  # fmt: skip
+                name=readable(name), **fields)  # fmt: skip
 
 
 def stem_of(name: str) -> str:

@@ -186,7 +186,13 @@ def _row(name: str, item: Item, record: ClipRecord, first: int) -> dict:
 
 def _provenance(item: Item, record: ClipRecord) -> dict:
     """How a clip came about. Facts that only few clips have are left out of the others."""
-    known: dict[str, object] = {"scene": item.scene, "url": item.url, "listed": dict(item.expect), "found": record.found}
+    known: dict[str, object] = {
+        "file": item.name,
+        "scene": item.scene,
+        "url": item.url,
+        "listed": dict(item.expect),
+        "found": record.found,
+    }
     about = {"kind": item.kind, "start_s": record.start_s or item.start_s, "crop": item.crop}
     known["window"] = list(item.window) if item.window[1] > 1 else []
     return about | {name: value for name, value in known.items() if value}

@@ -23,11 +23,11 @@ COLUMNS = [*ABOUT, *(f"{kind}_{name}" for kind in KINDS for name in (*FOUND, "ti
 def training_file(provenance: str) -> tuple[str, float]:
     """File of a training clip as its list or folder names it, hostile text, and where the clip begins in it, in seconds.
 
-    >>> training_file('{"kind": "file", "path": "a.mp4", "start_s": 2.5}'), training_file('{"kind": "gameplay"}')
+    >>> training_file('{"kind": "folder", "file": "a.mp4", "start_s": 2.5}'), training_file('{"kind": "gameplay"}')
     (('a.mp4', 2.5), ('', 0.0))
     """
     about = json.loads(provenance or "{}")
-    return str(about.get("path") or about.get("url") or ""), float(about.get("start_s") or 0.0)
+    return str(about.get("file") or about.get("url") or ""), float(about.get("start_s") or 0.0)
 
 
 def nearest_generated(matches: pd.DataFrame, scores: pd.DataFrame, metric: str) -> pd.DataFrame:

@@ -134,11 +134,11 @@ def chosen_pairs(rows: Iterable[Mapping[str, Any]], training: pd.DataFrame, most
     return dict(list(found.items())[:most])
 
 
-def render_page(parts: Mapping[str, Any]) -> str:
-    """The page. Everything that comes from prompts, captions and file names is escaped by the template."""
+def render_page(parts: Mapping[str, Any], template: str = "report.html.j2") -> str:
+    """A page. Everything that comes from prompts, captions and file names is escaped by the template."""
     loader = jinja2.FileSystemLoader(PAGE)
     environment = jinja2.Environment(
         loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     environment.filters["script"] = lambda name: jinja2.utils.markupsafe.Markup((PAGE / name).read_text(encoding="utf-8"))
-    return environment.get_template("report.html.j2").render(parts) + "\n"
+    return environment.get_template(template).render(parts) + "\n"

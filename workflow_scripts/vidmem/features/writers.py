@@ -5,7 +5,7 @@ A stage that has the frames of a clip appends the clip to each writer, whether t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +13,7 @@ from types import TracebackType
 import numpy as np
 import pandas as pd
 
+from ..base.clip_table import clip_table
 from ..base.logs import progress
 from ..base.store import ArrayWriter, hash_file, save_table
 from .background import NUMBERS, pooled_fields
@@ -113,6 +114,27 @@ class FlowFiles:
         if kind is None:
             table = _table(self._tables, {"clip_id": "str", "pair": "int32", **dict.fromkeys(self.MEASURED, "float64")})
             save_table(self._rows, table.assign(computed_by=self._computed_by))
+
+
+def write_clips(
+    clips: Iterable[tuple[dict, np.ndarray]], descriptors: DescriptorFiles, flows: FlowFiles, table: Path
+) -> pd.DataFrame:
+    """Write the features of clips while they are read, and their clip table; return the table.
+
+    Args:
+        clips: row of the clip table and frames uint8 [T, H, W, 3] of each clip; T = 0 if it could not be read.
+        table: file of the clip table.
+    """
+    rows = []
+    with descriptors, flows:
+        for row, pictures in clips:
+            rows.append(row)
+            if len(pictures):
+                descriptors.append(row["clip_id"], pictures)
+                flows.append(row["clip_id"], pictures)
+    made = clip_table(rows)
+    save_table(table, made)
+    return made
 
 
 def write_features(files: DescriptorFiles | FlowFiles, clips: Mapping[str, np.ndarray], label: str) -> None:

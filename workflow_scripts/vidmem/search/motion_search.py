@@ -23,7 +23,7 @@ SEARCHES = {"windows": nearest_motion}
 
 def search_motion_set(
     comparison: MotionComparison, queries: ClipFeatures, references: Mapping[str, ReferenceShards], search: dict,
-    state_of: Callable[[int], ScanState], index: CertifiedIndex | None = None,
+    state_of: Callable[[int], ScanState | None], index: CertifiedIndex | None = None,
 ) -> pd.DataFrame:  # fmt: skip
     """Best matches of the query clips of a set by every motion metric, with the filter and without it.
 
@@ -31,7 +31,7 @@ def search_motion_set(
         comparison: the motion metrics and their rules.
         references: references by kind of features, at least those that the rules ask for; see MotionRule.features.
         search: section `search` of the configuration.
-        state_of: returns the saved progress of the scan of a block of query clips, from the number of the block.
+        state_of: returns the saved progress of the scan of a block of query clips, from the number of the block; or None.
         index: index for the filtered search by the configured metric; None for an exact scan. Every other search is exact,
             because the index holds only windows that can support a verdict.
 
@@ -54,7 +54,7 @@ def search_motion_set(
 
 def _matches_of_block(
     metric: Metric, queries: ClipFeatures, names: list[str], references: ReferenceShards, rule: MotionRule, search: dict,
-    state: ScanState, index: CertifiedIndex | None, preset: str,
+    state: ScanState | None, index: CertifiedIndex | None, preset: str,
 ) -> Iterator[pd.DataFrame]:  # fmt: skip
     """Matches of some query clips with the filter, then without it."""
     block = block_of(queries, names, rule, query=True)

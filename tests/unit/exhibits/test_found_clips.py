@@ -1,0 +1,68 @@
+"""The answer to "is this file in there?" from made matches."""
+
+import json
+
+import numpy as np
+import pandas as pd
+
+from vidmem.exhibits.found_clips import COLUMNS, answer_lines, found_page, found_rows
+from vidmem.search.matches import COLUMNS as MATCHES
+
+WINDOWS = pd.DataFrame({
+    "clip_id": ["0-0001", "0-0002", "0-0003"], "fps": 8.0, "count": [16, 16, 0], "reason": ["", "", "the end is damaged"],
+    "provenance": [json.dumps({"start_s": start}) for start in (0.0, 2.0, 4.0)],
+})  # fmt: skip
+CLIPS = pd.DataFrame({
+    "clip_id": ["a", "b"], "set": "corpus-films", "caption": ["<b>a</b>", ""], "fps": 4.0,
+    "provenance": [json.dumps({"kind": "folder", "file": "films/a.mp4", "start_s": 10.0}), json.dumps({"kind": "folder"})],
+})  # fmt: skip
+
+
+def match(query, reference, score, kind, frames=(4, 2), natural="", rank=1, view=""):
+    return dict(zip(MATCHES, (query, reference, *frames, score, rank, "exact", kind, natural, "p", view))) | {"kind": kind}
+
+
+def found(*matches):
+    return found_rows(pd.DataFrame(matches), WINDOWS, CLIPS, "Training clips of films", {"content": 0.5, "motion": 0.4})
+
+
+def test_rows_have_the_seconds_of_both_files():
+    rows = found(match("0-0002", "a", 0.8, "content"), match("0-0002", "b", 0.7, "content", rank=2))
+    assert list(rows.columns) == COLUMNS
+    (row,) = rows.to_dict("records")
+    assert (row["window_s"], row["file_s"], row["clip_s"]) == (2.0, 2.5, 10.5)
+    assert (row["file"], row["verdict"], row["threshold"]) == ("films/a.mp4", True, 0.5)
+
+
+def test_a_window_without_a_score_says_why():
+    (row,) = found(match("0-0001", "", np.nan, "motion", (-1, -1), natural="static")).to_dict("records")
+    assert (row["verdict"], row["clip_id"], row["reason"]) == (False, "", "static")
+    assert np.isnan(row["clip_s"])
+
+
+def test_the_answer_says_what_matches_and_where():
+    rows = found(
+        match("0-0001", "a", 0.8, "content"), match("0-0002", "b", 0.6, "content", view="mirrored"),
+        match("0-0001", "b", 0.3, "motion"), match("0-0002", "", np.nan, "motion", (-1, -1), natural="static"),
+    )  # fmt: skip
+    assert answer_lines("x\n.mp4", WINDOWS, rows) == [
+        "x .mp4: 2 windows were looked up.",
+        "1 windows could not be read: the end is damaged.",
+        "Training clips of films, content: found. 2 of 2 windows match 2 clips.",
+        "  a (films/a.mp4): second 0.50 of the file is second 10.50, score 0.80",
+        "  b: second 2.50 of the file is second 0.50, score 0.60, mirrored",
+        "Training clips of films, motion: not found. The closest is b at 0.30, below the threshold 0.40.",
+    ]
+    still = found(match("0-0001", "", np.nan, "motion", (-1, -1), natural="short"))
+    assert answer_lines("x", WINDOWS, still)[-1] == (
+        "Training clips of films, motion: not compared, the file shows no movement of its own."
+    )
+
+
+def test_hostile_names_are_text_on_the_page():
+    rows = found(match("0-0001", "a", 0.8, "content"))
+    shown = [row | {"video": "data:video/mp4;base64,AA"} for row in rows.to_dict("records")]
+    page = found_page("<script>alert(1)</script>", "mine", ["<i>one</i>"], rows, shown)
+    assert "<script>" not in page.split("</style>")[1]
+    assert "&lt;b&gt;a&lt;/b&gt;" in page
+    assert "&lt;i&gt;one&lt;/i&gt;" in page
