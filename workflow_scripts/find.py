@@ -42,10 +42,10 @@ def describe_file(path: Path, corpus: dict, inputs, params, threads: int) -> tup
 def searched_set(about: dict, search: dict, kinds: dict[str, str], threads: int) -> SearchedSet:
     """A set in which the file is looked up: all of a corpus through its lists or an index, or some clips of a set."""
     if about["splits"] is not None:
-        return SearchedSet(about["words"], about["set"], open_references(about["lists"], kinds, about["splits"]))
+        return SearchedSet(about["role"], about["where"], about["set"], open_references(about["lists"], kinds, about["splits"]))
     references = {kind: ReferenceShards.listed(about["lists"][own], kind) for own, kind in kinds.items()}
     indexes = {kind: CertifiedIndex.open(*files, search, threads) for kind, files in about["indexes"].items()}
-    return SearchedSet(about["words"], about["set"], references, indexes)
+    return SearchedSet(about["role"], about["where"], about["set"], references, indexes)
 
 
 def find_in_corpus(name: str, path: Path, about: dict, inputs, params, threads: int, clips: pd.DataFrame) -> tuple:
@@ -59,7 +59,7 @@ def find_in_corpus(name: str, path: Path, about: dict, inputs, params, threads: 
     for one in about["sets"]:
         searched = searched_set(one, params.search, lookup.kinds, threads)
         own = clips[clips["set"] == searched.name]
-        rows.append(found_rows(lookup.matches(queries, searched), windows, own, searched.words, by_kind))
+        rows.append(found_rows(lookup.matches(queries, searched), windows, own, searched.role, searched.where, by_kind))
     return windows, pd.concat(rows, ignore_index=True)
 
 

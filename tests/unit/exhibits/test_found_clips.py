@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 
-from vidmem.exhibits.found_clips import COLUMNS, answer_lines, found_page, found_rows
+from vidmem.exhibits.found_clips import COLUMNS, answer_lines, found_page, found_rows, headline
 from vidmem.search.matches import COLUMNS as MATCHES
 
 WINDOWS = pd.DataFrame({
@@ -22,8 +22,8 @@ def match(query, reference, score, kind, frames=(4, 2), natural="", rank=1, view
     return dict(zip(MATCHES, (query, reference, *frames, score, rank, "exact", kind, natural, "p", view))) | {"kind": kind}
 
 
-def found(*matches):
-    return found_rows(pd.DataFrame(matches), WINDOWS, CLIPS, "Training clips of films", {"content": 0.5, "motion": 0.4})
+def found(*matches, role="training"):
+    return found_rows(pd.DataFrame(matches), WINDOWS, CLIPS, role, "films", {"content": 0.5, "motion": 0.4})
 
 
 def test_rows_have_the_seconds_of_both_files():
@@ -46,8 +46,9 @@ def test_the_answer_says_what_matches_and_where():
         match("0-0001", "b", 0.3, "motion"), match("0-0002", "", np.nan, "motion", (-1, -1), natural="static"),
     )  # fmt: skip
     assert answer_lines("x\n.mp4", WINDOWS, rows) == [
-        "x .mp4: 2 windows were looked up.",
-        "1 windows could not be read: the end is damaged.",
+        "Yes: x .mp4, or a part of it, is in the training data, and no model generated anything like it. "
+        "2 windows of it were looked up.",
+        "1 window could not be read: the end is damaged.",
         "Training clips of films, content: found. 2 of 2 windows match 2 clips.",
         "  a (films/a.mp4): second 0.50 of the file is second 10.50, score 0.80",
         "  b: second 2.50 of the file is second 0.50, score 0.60, mirrored",
@@ -59,9 +60,25 @@ def test_the_answer_says_what_matches_and_where():
     )
 
 
+def test_the_headline_weighs_training_and_generated_clips():
+    def told(*found_in):
+        return headline("x", pd.concat([found(match("0-0001", "a", score, "content"), role=role) for role, score in found_in]))
+
+    assert told(("training", 0.9), ("generated", 0.8)) == (
+        "Yes: x, or a part of it, is in the training data, and models generated something like it."
+    )
+    assert told(("training", 0.2), ("generated", 0.8)) == (
+        "Perhaps: x, or a part of it, is not in the training data, and models generated something like it."
+    )
+    assert told(("training", 0.2), ("held out", 0.9), ("generated", 0.1)) == (
+        "No: x, or a part of it, is not in the training data, and no model generated anything like it. "
+        "It is among the clips that were held out."
+    )
+
+
 def test_hostile_names_are_text_on_the_page():
     rows = found(match("0-0001", "a", 0.8, "content"))
-    shown = [row | {"video": "data:video/mp4;base64,AA"} for row in rows.to_dict("records")]
+    shown = [row | {"video": "data:video/mp4;base64,AA", "words": "Training clips"} for row in rows.to_dict("records")]
     page = found_page("<script>alert(1)</script>", "mine", ["<i>one</i>"], rows, shown)
     assert "<script>" not in page.split("</style>")[1]
     assert "&lt;b&gt;a&lt;/b&gt;" in page

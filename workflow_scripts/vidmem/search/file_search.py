@@ -22,13 +22,15 @@ class SearchedSet:
     """A set of clips in which a file is looked up.
 
     Attributes:
-        words: what the set is, in words.
+        role: 'training', 'held out' or 'generated'.
+        where: the corpus, or the label of the model.
         name: name of the set.
         references: kind of features -> the clips to search.
         indexes: 'content' or 'motion' -> the index to search through; none for an exact scan.
     """
 
-    words: str
+    role: str
+    where: str
     name: str
     references: Mapping[str, ReferenceShards]
     indexes: Mapping[str, CertifiedIndex | None] = field(default_factory=dict)

@@ -1,0 +1,73 @@
+"""Questions asked of a finished audit: is this file in there, and is this model worse than that one?"""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from workflow_helpers import SMOKE
+
+PHOTOGRAPH = Path(importlib.util.find_spec("skimage").submodule_search_locations[0], "data/astronaut.png")
+
+
+def ask(run, folder, question, *options, **more):
+    return run(folder, "--cores", "2", *SMOKE, "--config", *options, "--", question, **more)
+
+
+def test_a_training_photograph_is_found_with_a_page(finished, run):
+    told = ask(run, finished, "find", f"clip={PHOTOGRAPH}").text
+    assert "Yes: astronaut.png, or a part of it, is in the training data" in told
+    assert "photographs-astronaut-50412f25 (package:skimage/data/astronaut.png): second 0.00" in told
+    assert "motion: not compared" in told
+    table = pd.read_csv(finished / "results/smoke/find.csv")
+    training = table[(table["role"] == "training") & (table["kind"] == "content")]
+    assert (training["score"].iloc[0] > 0.95, training["clip_id"].iloc[0]) == (True, "photographs-astronaut-50412f25")
+    (page,) = (finished / "results/smoke/find").iterdir()
+    assert "data:video/mp4;base64," in page.read_text()
+    assert f"The page: results/smoke/find/{page.name}" in told
+    before = page.read_bytes()
+    ask(run, finished, "find", f"clip={PHOTOGRAPH}")
+    assert page.read_bytes() == before
+
+
+@pytest.mark.parametrize(("options", "words"), [((), "--config clip=PATH"), (("clip=gone.mp4",), "a file that the configuration names"),
+                                                (("clip=Snakefile",), "a video or an image")])  # fmt: skip
+def test_what_is_no_clip_is_told(finished, run, options, words):
+    result = ask(run, finished, "find", *(options or ("seed=0",)), check=False)
+    assert result.returncode == 1
+    assert words in result.text
+    assert "Traceback" not in result.text
+
+
+def other_verdict(folder, change):
+    verdict = json.loads((folder / "results/smoke/verdict.json").read_text())
+    change(verdict)
+    (folder / "other.json").write_text(json.dumps(verdict))
+    return "against=other.json"
+
+
+def test_an_audit_is_not_worse_than_itself(finished, run):
+    told = ask(run, finished, "gate", other_verdict(finished, lambda verdict: None)).text
+    assert "pass" in told.lower()
+    assert len(pd.read_csv(finished / "results/smoke/gate.csv"))
+
+
+def test_a_limit_fails_the_run_and_says_which(finished, run):
+    config = finished / "strict.yaml"
+    config.write_text((finished / "tests/config/smoke.yaml").read_text() + "\ngate: {limits: {content_share_high: 0.01}}\n")
+    result = run(finished, "--cores", "2", "--configfile", "strict.yaml", "--", "gate", check=False)
+    assert result.returncode == 1
+    assert "content_share_high" in result.text
+
+
+def test_a_verdict_of_another_threshold_is_refused(finished, run):
+    def stricter(verdict):
+        for model in verdict["models"].values():
+            model["content"]["definition"]["threshold"] = 0.9
+
+    result = ask(run, finished, "gate", other_verdict(finished, stricter), check=False)
+    assert result.returncode == 1
+    assert "threshold" in result.text
+    assert not (finished / "results/smoke/gate.txt").exists()
