@@ -61,7 +61,7 @@ def check_needs(dag):
     made = {path for job in dag.jobs for path in job.output}
     due = set(dag.needrun_jobs())
     records = {path for job in due for path in records_of(job)} - {path for job in due for path in job.output}
-    errors = lost_records(records)
+    errors = lost_records(records) | missing_clip(due)
     for job in due:
         errors |= missing_files(job) | missing_model(job, made) | missing_sources(job)
     if errors:
@@ -92,6 +92,13 @@ def missing_files(job):
     files = audit.user_files(job.rule.name, job.wildcards_dict)
     missing = [path for path in files if not Path(path).exists()]
     return {path: VidmemError("a file that the configuration names", "nothing there", path) for path in missing}
+
+
+def missing_clip(due):
+    """An error if a look-up is asked for without a file."""
+    if config["clip"] or all(job.rule.name != "find" for job in due):
+        return {}
+    return {"clip": VidmemError("the file to look up", "none", "config key clip", "--config clip=PATH -- find")}
 
 
 def missing_model(job, made):

@@ -3,8 +3,6 @@
 
 def find_files(wildcards):
     """The file, what it is looked up in, and the weights that describe it."""
-    if not config["clip"]:
-        raise WorkflowError("Expected the file to look up\nGot none\nWhere: config key clip\nHint: --config clip=PATH -- find")
     sets = [f"corpus-{name}" for name in audit.audited] + [f"generated-{name}" for name in audit.models]
     indexes = [
         path for corpus in audit.audited for kind in ("content", "motion") for path in sum(index_files(corpus, kind), [])

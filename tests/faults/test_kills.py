@@ -10,7 +10,7 @@ from workflow_helpers import SMOKE, STAGES, exhibits, kill_when, running, starte
 pytestmark = pytest.mark.slow
 
 KILLS = 20
-BESIDE = {"train", "inversion", "estimate", "preflight", "gate"}  # stages the smoke audit does not have
+BESIDE = {"train", "inversion", "estimate", "preflight", "gate", "find"}  # stages the smoke audit does not have
 
 
 def timed_rules(smoke) -> dict[str, str]:

@@ -64,7 +64,7 @@ def test_the_digest_of_a_script_follows_its_modules(tmp_path):
 
 
 def test_every_stage_states_its_code_or_a_recipe(root):
-    """The fetch stage is pinned by hashes and commits. Estimate, preflight and gate look again whenever they are asked for."""
+    """The fetch stage is pinned by hashes and commits. Estimate, preflight, gate and find look again whenever asked."""
     rules = {
         rule: text
         for path in (root / "rules").glob("*.smk")
@@ -72,4 +72,4 @@ def test_every_stage_states_its_code_or_a_recipe(root):
     }
     assert len(rules) > 40
     bare = {rule for rule, text in rules.items() if f'digest_of("{rule}")' not in text and f'RECIPES["{rule}"]' not in text}
-    assert bare == {"fetch_weights", "fetch_model", "fetch_corpus", "estimate", "preflight", "gate"}
+    assert bare == {"fetch_weights", "fetch_model", "fetch_corpus", "estimate", "preflight", "gate", "find"}

@@ -89,7 +89,12 @@ def test_the_first_window_is_the_clip_as_it_was(film):
     assert len({(item.scene, item.caption, item.copies, item.split, item.path) for item in several}) == 1
     records = [read_item(item, FRAMES, (24, 32), RATE, "crop") for item in (alone, several[0])]
     assert records[0].fields() == records[1].fields()
-    assert json.loads(read_all(corpus_of(source_of(film, 1)))[0]["provenance"].iloc[0]).keys() == {"kind", "start_s", "crop"}
+    assert json.loads(read_all(corpus_of(source_of(film, 1)))[0]["provenance"].iloc[0]).keys() == {
+        "kind",
+        "start_s",
+        "crop",
+        "file",
+    }
 
 
 def test_windows_do_not_depend_on_shards(film):

@@ -5,7 +5,8 @@ A stage that has the frames of a clip appends the clip to each writer, whether t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +18,7 @@ from ..base.clip_table import clip_table
 from ..base.logs import progress
 from ..base.store import ArrayWriter, hash_file, save_table
 from .background import NUMBERS, pooled_fields
+from .clip_features import ClipFeatures, open_features
 from .descriptors import DIMENSION, PRESETS, describe_frames, load_encoder
 from .flow import clip_flows, load_estimator
 from .flow_measures import flow_features
@@ -135,6 +137,30 @@ def write_clips(
     made = clip_table(rows)
     save_table(table, made)
     return made
+
+
+def features_of(
+    clips: Iterable[tuple[dict, np.ndarray]], descriptors: Mapping, flow: dict, weights: str, flow_weights: Sequence[str],
+    threads: int,
+) -> tuple[pd.DataFrame, dict[str, ClipFeatures]]:  # fmt: skip
+    """Clip table and features of a few clips that belong to no set of the audit; nothing is kept on disk.
+
+    Args:
+        clips: as for write_clips.
+        descriptors, flow: sections of the configuration.
+        weights: file of the descriptor's network; flow_weights: that of the flow estimator, if it has one.
+
+    Returns:
+        The table, and 'content' and 'motion' -> descriptors and flows.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        table, array, rows, fields, pooled, pairs = (
+            Path(folder, name) for name in ("clips", "array", "rows", "fields", "pooled", "pairs")
+        )
+        described = DescriptorFiles(array, rows, Path(weights), descriptors["preset"], descriptors["batch"], threads)
+        flows = FlowFiles(fields, pooled, pairs, Path(flow_weights[0]) if flow_weights else None, flow)
+        made = write_clips(clips, described, flows, table)
+        return made, {"content": open_features(table, array, rows), "motion": open_features(table, fields, pairs)}
 
 
 def write_features(files: DescriptorFiles | FlowFiles, clips: Mapping[str, np.ndarray], label: str) -> None:

@@ -72,6 +72,24 @@ class FileSearch:
         return pd.concat(tables, ignore_index=True) if tables else found.assign(kind="")
 
 
+def searched_set(about: Mapping, lookup: FileSearch, threads: int) -> SearchedSet:
+    """A set in which a file is looked up.
+
+    Args:
+        about: role, where, set, `lists` and `indexes` by kind ('content', 'motion'), and `splits`. Without splits the set is
+            a corpus of any size, whose references are read shard by shard or searched through the indexes.
+        threads: CPU threads of a search through an index.
+    """
+    named = about["role"], about["where"], about["set"]
+    if about["splits"] is not None:
+        return SearchedSet(*named, open_references(about["lists"], lookup.kinds, about["splits"]))
+    references = {features: ReferenceShards.listed(about["lists"][kind], features) for kind, features in lookup.kinds.items()}
+    opened = {
+        kind: CertifiedIndex.open(files[0], files[1], dict(lookup.search), threads) for kind, files in about["indexes"].items()
+    }
+    return SearchedSet(*named, references, opened)
+
+
 def open_references(lists: Mapping[str, str], kinds: Mapping[str, str], splits: Sequence[str]) -> dict[str, ReferenceShards]:
     """The usable clips of a listed set as references, by kind of features.
 
