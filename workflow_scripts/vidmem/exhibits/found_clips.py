@@ -131,7 +131,8 @@ def set_lines(words: str, kind: str, rows: pd.DataFrame) -> list[str]:
         near = f"The closest is {best['clip_id']} at {best['score']:.2f}, below the threshold {best['threshold']:.2f}."
         return [f"{words}, {kind}: not found. {near}"]
     ranked = hits.sort_values(["score", "clip_id"], ascending=[False, True]).drop_duplicates("clip_id")
-    how = f"{len(hits)} of {counted(len(scored), 'window')} match {counted(len(ranked), 'clip')}"
+    verb = "matches" if len(hits) == 1 else "match"
+    how = f"{len(hits)} of {counted(len(scored), 'window')} {verb} {counted(len(ranked), 'clip')}"
     more = [f"  and {counted(len(ranked) - NAMED, 'more clip')}"] if len(ranked) > NAMED else []
     return [f"{words}, {kind}: found. {how}.", *(_clip_line(row) for row in ranked.head(NAMED).to_dict("records")), *more]
 
