@@ -14,6 +14,7 @@ from vidmem.detection.evaluation import (
     why_not_defined,
 )
 from vidmem.detection.probed_model import load_model
+from vidmem.exhibits.compact_tables import detection_exhibit
 from vidmem.exhibits.table_files import save_exhibit
 from vidmem.features.statistics import IntervalRule
 from vidmem.scoring.scores import prompt_verdicts
@@ -37,7 +38,8 @@ def tabulate(files: dict, params, output) -> None:
             rows = model_rows(name, model.probes, model.guidance, model.prompts, cases, calls, interval, params.seed)
             tables[kind] += rows if len(model.probes) else [not_defined_row(name, why_not_defined(settings))]
     for kind, rows in tables.items():
-        save_exhibit(Path(output[kind]), as_table(rows))
+        table = as_table(rows)
+        save_exhibit(Path(output[kind]), table, detection_exhibit(table, kind, interval.level))
 
 
 if "snakemake" in globals():

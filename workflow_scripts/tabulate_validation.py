@@ -4,6 +4,7 @@ import pandas as pd
 
 from vidmem.base.logs import start_logging
 from vidmem.base.store import load_table
+from vidmem.exhibits.compact_tables import validation_exhibit
 from vidmem.exhibits.table_files import save_exhibit
 from vidmem.exhibits.tables import filter_table, validation_table
 from vidmem.features.motion_comparison import variants_of
@@ -18,7 +19,8 @@ def tabulate(inputs, corpora: list[str], variants: dict[str, str], interval: Int
         thresholds = thresholds_of(inputs.thresholds, corpus, {*variants, *pairs["metric"]})
         tables.append(validation_table(pairs, thresholds, interval, seed))
         ablations += [filter_table(pairs, name, thresholds[name], variant, interval) for name, variant in variants.items()]
-    save_exhibit(output.table, pd.concat(tables, ignore_index=True))
+    whole = pd.concat(tables, ignore_index=True)
+    save_exhibit(output.table, whole, validation_exhibit(whole, variants, interval.level))
     save_exhibit(output.ablation, pd.concat(ablations, ignore_index=True))
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import unicodedata
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from ..base.store import save_csv, save_text
+from .compact_tables import Exhibit, first_rows
 
 
 def on_one_line(text: str, limit: int = 200) -> str:
@@ -28,16 +30,18 @@ def short_name(name: str, width: int) -> str:
     return whole if len(whole) <= width else f"{whole[:head]}…{whole[head + 1 - width :]}"
 
 
-def save_exhibit(stem: str, table: pd.DataFrame) -> None:
-    """Save a table as CSV, Markdown and LaTeX files in one folder.
+def save_exhibit(stem: str, table: pd.DataFrame, exhibit: Exhibit | None = None) -> None:
+    """Save a table as CSV, and what readers see of it as Markdown and LaTeX, in one folder.
 
     Args:
         stem: path without suffix, or with .csv.
+        exhibit: what readers see; None for the first rows of the table.
     """
     stem = str(stem).removesuffix(".csv")
+    shown = exhibit or first_rows(table, Path(stem).name)
     save_csv(f"{stem}.csv", table)
-    save_text(f"{stem}.md", to_markdown(table))
-    save_text(f"{stem}.tex", to_latex(table))
+    save_text(f"{stem}.md", to_markdown(shown.table, shown.caption, shown.note))
+    save_text(f"{stem}.tex", to_latex(shown.table, shown.caption, shown.note, Path(stem).name))
 
 
 def _cells(table: pd.DataFrame) -> list[list[str]]:
@@ -51,8 +55,8 @@ def _cells(table: pd.DataFrame) -> list[list[str]]:
     return [[cell(value) for value in row] for row in table.itertuples(index=False)]
 
 
-def to_markdown(table: pd.DataFrame) -> str:
-    """Format a table as GitHub Markdown. Pipes, links and markup in cells are escaped."""
+def to_markdown(table: pd.DataFrame, caption: str = "", note: str = "") -> str:
+    """Format a table as GitHub Markdown, its caption above and its note below. Pipes, links and markup are escaped."""
 
     def escape(text: str) -> str:
         for letter in "\\|[`":
@@ -61,18 +65,29 @@ def to_markdown(table: pd.DataFrame) -> str:
 
     lines = ["| " + " | ".join(table.columns) + " |", "|" + " --- |" * len(table.columns)]
     lines += ["| " + " | ".join(escape(cell) for cell in row) + " |" for row in _cells(table)]
-    return "\n".join(lines) + "\n"
+    head, foot = [f"**{escape(caption)}**", ""] if caption else [], ["", escape(note)] if note else []
+    return "\n".join([*head, *lines, *foot]) + "\n"
 
 
-def to_latex(table: pd.DataFrame) -> str:
-    """Format a table as a LaTeX tabular. Special characters are escaped."""
+def to_latex(table: pd.DataFrame, caption: str = "", note: str = "", label: str = "") -> str:
+    """Format a table as a LaTeX tabular, in a table environment if it has a caption. Special characters are escaped."""
     special = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}",
                "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}  # fmt: skip
 
+    def escape(text: str) -> str:
+        return "".join(special.get(letter, letter) for letter in text)
+
     def line(cells: list[str]) -> str:
-        return " & ".join("".join(special.get(letter, letter) for letter in cell) for cell in cells) + r" \\"
+        return " & ".join(map(escape, cells)) + r" \\"
 
     kinds = "".join("r" if pd.api.types.is_numeric_dtype(kind) else "l" for kind in table.dtypes)
     body = [line(row) for row in _cells(table)]
     head = [rf"\begin{{tabular}}{{{kinds}}}", r"\hline", line(list(table.columns)), r"\hline"]
-    return "\n".join([*head, *body, r"\hline", r"\end{tabular}"]) + "\n"
+    lines = [*head, *body, r"\hline", r"\end{tabular}"]
+    below = [r"\\[1ex]", rf"\parbox{{\linewidth}}{{\footnotesize {escape(note)}}}"] if note else []
+    if caption:
+        named = [rf"\caption{{{escape(caption)}}}", rf"\label{{tab:{label}}}"]
+        lines = [r"\begin{table}", r"\centering", *named, *lines, *below, r"\end{table}"]
+    else:
+        lines += below
+    return "\n".join(lines) + "\n"
