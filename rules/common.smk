@@ -60,23 +60,31 @@ TABLES = [
     "clips",
     *(["mitigation"] if audit.mitigations else []),
 ]
+# A figure is made only if the audit has what it shows.
+STUDIED = {inversion["study"].get("factor") for inversion in config["inversions"].values()} - {None}
 FIGURES = [
-    "fig1_gallery_text",
+    *(["fig1_gallery_text"] if any(audit.described(name)["prompted"] for name in audit.models) else []),
     "fig2_motion_panel",
     "fig3_image_panel",
-    "fig4_gallery_unconditional",
+    *(["fig4_gallery_unconditional"] if not all(audit.described(name)["prompted"] for name in audit.models) else []),
     "fig5_gallery_model",
     "fig6_score_distributions",
-    "fig7_detection_roc",
-    "fig8_magnitude_steps",
+    *(["fig7_detection_roc", "fig8_magnitude_steps"] if audit.guided else []),
     "fig9_copies",
     "fig10_calibration",
     "fig11_score_normalisation",
 ]
 INVERSION_TABLES = [f"invmm_{name}" for name in ("scores", "images", "separation", "factors", "membership", "chance")]
 INVERSION_FIGURES = [
-    f"fig_invmm_{name}" for name in ("copies", "distribution", "samples", "training_steps", "sampling", "membership")
+    *(f"fig_invmm_{name}" for name in ("copies", "distribution", "samples", "membership")),
+    *(["fig_invmm_training_steps"] if "training_steps" in STUDIED else []),
+    *(["fig_invmm_sampling"] if STUDIED - {"training_steps"} else []),
 ]
+
+
+def wanted(path):
+    """The path of a figure in a list, which is empty if the audit has nothing that the figure shows."""
+    return [path] if Path(path).stem in (*FIGURES, *INVERSION_FIGURES) else []
 
 
 def one_of(names):

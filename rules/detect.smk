@@ -143,13 +143,13 @@ rule plot_detection:
         unpack(detection_files),
     output:
         roc=report(
-            "results/{run}/figures/fig7_detection_roc.png",
+            wanted("results/{run}/figures/fig7_detection_roc.png"),
             caption="report/detection.rst",
             category="Figures",
             labels={"exhibit": "Figure 7", "what": "ROC of first-step detection"},
         ),
         steps=report(
-            "results/{run}/figures/fig8_magnitude_steps.png",
+            wanted("results/{run}/figures/fig8_magnitude_steps.png"),
             caption="report/detection.rst",
             category="Figures",
             labels={"exhibit": "Figure 8", "what": "guidance magnitudes along the denoising steps"},
@@ -161,7 +161,6 @@ rule plot_detection:
     params:
         models={name: audit.described(name) for name in audit.models},
         guided=audit.guided,
-        unguided=audit.unguided(),
         detection=config["detection"],
         content=config["content"],
         motion=config["motion"],

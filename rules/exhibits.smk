@@ -79,16 +79,16 @@ rule plot_galleries:
         unpack(gallery_files),
     output:
         text=report(
-            "results/{run}/figures/fig1_gallery_text.png",
+            wanted("results/{run}/figures/fig1_gallery_text.png"),
             caption="report/gallery.rst",
             category="Figures",
-            labels={"exhibit": "Figure 1", "what": "text-conditional extractions"},
+            labels={"exhibit": "Figure 1", "what": "extractions by prompts"},
         ),
         unconditional=report(
-            "results/{run}/figures/fig4_gallery_unconditional.png",
+            wanted("results/{run}/figures/fig4_gallery_unconditional.png"),
             caption="report/gallery.rst",
             category="Figures",
-            labels={"exhibit": "Figure 4", "what": "unconditional extractions"},
+            labels={"exhibit": "Figure 4", "what": "extractions without prompts"},
         ),
         model=report(
             "results/{run}/figures/fig5_gallery_model.png",

@@ -158,13 +158,13 @@ rule plot_inversion:
             labels={"exhibit": "InvMM", "what": "targets, samples from the inverted noise, samples from the prior"},
         ),
         steps=report(
-            "results/{run}/figures/fig_invmm_training_steps.png",
+            wanted("results/{run}/figures/fig_invmm_training_steps.png"),
             caption="report/invmm.rst",
             category="Figures",
             labels={"exhibit": "InvMM", "what": "score against training steps"},
         ),
         sampling=report(
-            "results/{run}/figures/fig_invmm_sampling.png",
+            wanted("results/{run}/figures/fig_invmm_sampling.png"),
             caption="report/invmm.rst",
             category="Figures",
             labels={"exhibit": "InvMM", "what": "samplers, guidance and conditioning"},

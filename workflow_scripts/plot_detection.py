@@ -4,7 +4,7 @@ import pandas as pd
 
 from vidmem.base.logs import start_logging
 from vidmem.base.named_files import files_by_name
-from vidmem.detection.evaluation import detector_scores, metric_case, planted_cases, why_not_defined
+from vidmem.detection.evaluation import detector_scores, metric_case, planted_cases
 from vidmem.detection.probed_model import load_model
 from vidmem.exhibits.detection_figures import detection_roc, magnitude_steps
 from vidmem.exhibits.figures import save_figure
@@ -28,9 +28,10 @@ def plot_detection(files: dict, params, output) -> None:
             panels.append({"title": f"{label}\n{title}", "labels": case.labels, "scores": scores})
         for kind, table in verdicts.items():
             bands.append(along_steps(model.guidance, kind, metric_case(table).labels).assign(model=label))
-    why = {name: why_not_defined(settings) for name, settings in params.unguided.items()}
-    save_figure(detection_roc(panels, why), output.roc)
-    save_figure(magnitude_steps(pd.concat(bands, ignore_index=True) if bands else pd.DataFrame(), why), output.steps)
+    for path in output.roc:  # without a guided model neither figure is asked for
+        save_figure(detection_roc(panels), path)
+    for path in output.steps:
+        save_figure(magnitude_steps(pd.concat(bands, ignore_index=True)), path)
 
 
 def along_steps(guidance: pd.DataFrame, kind: str, memorised: pd.Series) -> pd.DataFrame:

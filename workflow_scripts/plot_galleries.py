@@ -11,20 +11,25 @@ CLIPS, EACH = 8, 4  # in a gallery of several models, and of each model in the g
 
 def plot_galleries(inputs, models: dict, corpora: dict, metric: Metric, output) -> None:
     frames = Frames.listed(inputs.frames, corpora)
-    films, stills = (load_pairs(models, inputs.scores, frames, metric.name, CLIPS, split) for split in ("member", "image"))
+    films, stills = (load_pairs(models, inputs.scores, frames, metric.name, CLIPS, still) for still in (False, True))
+    shown = {model: films[model] or stills[model] for model in models}  # a corpus of images has no clips to show
 
     def rows_of(pairs: list) -> list[dict]:
         return [match_row(pair, frames, models[pair.model], metric.label) for pair in pairs]
 
     prompted, unprompted = (
-        [pair for model in models if bool(models[model]["prompted"]) == asked for pair in films[model]][:CLIPS]
+        [pair for model in models if bool(models[model]["prompted"]) == asked for pair in shown[model]][:CLIPS]
         for asked in (True, False)
     )
     images = [pair for pairs in stills.values() for pair in pairs][:CLIPS]
-    best = [pair for model in models for pair in films[model][:EACH]]
-    save_figure(gallery(rows_of(prompted), "Extracted from text-to-video models"), output.text)
-    save_figure(gallery(rows_of(unprompted), "Extracted from unconditional models"), output.unconditional)
-    save_figure(gallery(rows_of(best), "Best matches of every model"), output.model)
+    for path in output.text:  # a figure of models that the audit does not have is not asked for
+        save_figure(gallery(rows_of(prompted), "Extracted by prompts"), path)
+    for path in output.unconditional:
+        save_figure(gallery(rows_of(unprompted), "Extracted without prompts"), path)
+    save_figure(
+        gallery(rows_of([pair for model in models for pair in shown[model][:EACH]]), "Best matches of every model"),
+        output.model,
+    )
     save_figure(image_panel(rows_of(images)), output.images)
 
 

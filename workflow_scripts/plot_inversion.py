@@ -24,8 +24,10 @@ def plot_inversion(inputs, corpora: dict[str, str], sources: dict, output) -> No
     rows = sample_rows(choose_images(scores), noise, Frames.listed(inputs.frames, sources), corpora)
     save_figure(inversion_scores(images), output.copies)
     save_figure(inversion_distribution(scores), output.distribution)
-    save_figure(inversion_training_steps(factors), output.steps)
-    save_figure(inversion_sampling(factors), output.sampling)
+    for path in output.steps:  # a study that the configuration does not have is not asked for
+        save_figure(inversion_training_steps(factors), path)
+    for path in output.sampling:
+        save_figure(inversion_sampling(factors), path)
     save_figure(inversion_membership(pd.read_csv(inputs.membership)), output.membership)
     save_figure(inversion_samples(rows), output.samples)
 

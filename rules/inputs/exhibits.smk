@@ -56,7 +56,8 @@ PAGE_FIGURES = {
 
 def report_files(wildcards):
     """Files that the report page is made of."""
-    pictures = PAGE_FIGURES | ({"inversion": "fig_invmm_copies"} if audit.inversions else {})
+    pictures = {what: name for what, name in PAGE_FIGURES.items() if name in FIGURES}
+    pictures |= {"inversion": "fig_invmm_copies"} if audit.inversions else {}
     return scored_frames(audit.models) | {
         "verdict": f"{audit.root}/verdict.json",
         "rows": f"{audit.root}/tables/clips.csv",

@@ -170,11 +170,6 @@ class Audit:
         model = self.config["models"][name]
         return {"label": model.get("label", name), "corpus": model["corpus"], "prompted": is_prompted(model)}
 
-    def unguided(self) -> dict[str, Config]:
-        """For every model without detection by guidance, the keys that say why."""
-        models = {name: self.config["models"][name] for name in self.models if name not in self.guided}
-        return {name: {"kind": model["kind"], "unconditional": model.get("unconditional", 0)} for name, model in models.items()}
-
     # Files.
 
     def shards_of(self, clips: str) -> list[str]:

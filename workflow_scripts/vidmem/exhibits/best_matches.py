@@ -42,7 +42,7 @@ class Pair:
 
 
 def best_pairs(
-    model: str, scores: pd.DataFrame, frames: Frames, corpus: str, metric: str, count: int, split: str = ""
+    model: str, scores: pd.DataFrame, frames: Frames, corpus: str, metric: str, count: int, still: bool | None = None
 ) -> list[Pair]:
     """Best matches of a model, at most one for each training clip, best first.
 
@@ -50,14 +50,14 @@ def best_pairs(
         scores: table that score_clips writes.
         metric: metric by whose values the matches are ranked.
         count: largest number of matches.
-        split: take only training clips of this split; '' for all splits.
+        still: take only training clips of one frame (True) or of several (False); None for all.
     """
     training, generated = (
         frames.clips[frames.clips["set"] == name].set_index("clip_id") for name in (f"corpus-{corpus}", f"generated-{model}")
     )
     ranked = scores[(scores["metric"] == metric) & scores["value"].notna() & (scores["match"] != "")]
-    if split:
-        ranked = ranked[ranked["match"].map(training["split"]) == split]
+    if still is not None:
+        ranked = ranked[(ranked["match"].map(training["count"]) == 1) == still]
     ranked = ranked.sort_values(["value", "clip_id"], ascending=[False, True]).drop_duplicates("match").head(count)
     return [
         Pair(
@@ -79,11 +79,11 @@ def best_pairs(
 
 
 def load_pairs(
-    models: Mapping[str, dict], scores: Sequence[str], frames: Frames, metric: str, count: int, split: str = ""
+    models: Mapping[str, dict], scores: Sequence[str], frames: Frames, metric: str, count: int, still: bool | None = None
 ) -> dict[str, list[Pair]]:
     """Best matches of every model. The frames of their training clips are read into `frames`."""
     pairs = {
-        model: best_pairs(model, load_table(path), frames, about["corpus"], metric, count, split)
+        model: best_pairs(model, load_table(path), frames, about["corpus"], metric, count, still)
         for (model, about), path in zip(models.items(), scores, strict=True)
     }
     for corpus in sorted({about["corpus"] for about in models.values()}):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sized
 from itertools import cycle
 
 import matplotlib.pyplot as plt
@@ -11,15 +10,14 @@ import pandas as pd
 
 from ..detection.evaluation import RATE
 from ..generation.detector_records import DETECTORS
-from .figures import HELDOUT, MEMBER, PALETTE, STYLE, empty_figure
+from .figures import HELDOUT, MEMBER, PALETTE, STYLE, empty_figure, say_nothing
 
 
-def detection_roc(panels: list[dict], left_out: Mapping[str, str] | None = None) -> plt.Figure:
+def detection_roc(panels: list[dict]) -> plt.Figure:
     """ROC curves of the detectors at the first step of one generation. A line marks 1 % false positives.
 
     Args:
         panels: dictionaries with title, labels (bool by prompt id) and scores (detector -> values by prompt id).
-        left_out: model -> reason why it has no detection. An empty figure shows the reasons.
     """
     from sklearn.metrics import roc_curve
 
@@ -27,10 +25,7 @@ def detection_roc(panels: list[dict], left_out: Mapping[str, str] | None = None)
     with plt.rc_context(STYLE):
         drawn = [panel for panel in panels if panel["labels"].nunique() == 2]
         if not drawn:
-            return empty_figure(
-                "Detection while generating",
-                _why_empty(panels, left_out, "no model with guidance, or no prompts of both classes"),
-            )
+            return empty_figure("Detection while generating", "no case has prompts of both classes")
         figure, axes = plt.subplots(1, len(drawn), figsize=(3.7 * len(drawn), 3.7), squeeze=False, sharey=True)
         for axis, panel in zip(axes[0], drawn):
             for colour, record in zip(cycle(PALETTE), shown):
@@ -47,31 +42,23 @@ def detection_roc(panels: list[dict], left_out: Mapping[str, str] | None = None)
         return figure
 
 
-def _why_empty(shown: Sized, left_out: Mapping[str, str] | None, otherwise: str) -> str:
-    """Text of an empty figure: one line for every reason why models are left out."""
-    if len(shown) or not left_out:
-        return otherwise
-    by_reason: dict[str, list[str]] = {}
-    for model, reason in left_out.items():
-        by_reason.setdefault(reason, []).append(model)
-    return "\n".join(f"{', '.join(models)}: not defined: {reason}" for reason, models in by_reason.items())
-
-
-def magnitude_steps(table: pd.DataFrame, left_out: Mapping[str, str] | None = None) -> plt.Figure:
+def magnitude_steps(table: pd.DataFrame) -> plt.Figure:
     """Content and motion magnitude along the denoising steps: medians and quartiles of memorised and other prompts.
 
     Args:
         table: model, quantity ('content' or 'motion'), step, memorised, value (mean over frames of a sample).
-        left_out: as in detection_roc.
     """
     with plt.rc_context(STYLE):
         if not len(table):
-            return empty_figure("Magnitudes along the denoising steps", _why_empty(table, left_out, "no guidance was recorded"))
+            return empty_figure("Magnitudes along the denoising steps", "no guidance was recorded")
         models = sorted(set(table["model"]))
         figure, axes = plt.subplots(len(models), 2, figsize=(8.2, 3.1 * len(models)), squeeze=False)
         for line, model in zip(axes, models):
             for axis, quantity in zip(line, ("content", "motion")):
                 own = table[(table["model"] == model) & (table["quantity"] == quantity)]
+                if not len(own):
+                    say_nothing(axis, f"no {quantity} magnitude was recorded")
+                    continue
                 for memorised, colour in ((True, MEMBER), (False, HELDOUT)):
                     _band(axis, own[own["memorised"] == memorised], colour, "memorised" if memorised else "not memorised")
                 axis.set(title=f"{model}, by {quantity}", xlabel="denoising step", ylabel=f"{quantity} magnitude")

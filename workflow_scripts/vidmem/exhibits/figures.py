@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -15,22 +16,26 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.text import Text
 
 from ..base.store import write_atomic
+from .fonts import drawable, installed_families
 from .table_files import short_name
 
 PALETTE = sns.color_palette("colorblind")
 MEMBER, HELDOUT, UNRELATED, IMAGE = PALETTE[0], PALETTE[1], PALETTE[7], PALETTE[2]
 STYLE = {
-    "font.size": 9, "axes.titlesize": 9, "axes.labelsize": 9, "legend.fontsize": 8, "figure.dpi": 100,
-    "savefig.dpi": 200, "svg.hashsalt": "vidmem", "svg.fonttype": "none", "axes.grid": True, "grid.alpha": 0.3,
-    "axes.spines.top": False, "axes.spines.right": False,
+    "font.family": list(installed_families()), "font.size": 9, "axes.titlesize": 9, "axes.labelsize": 9, "legend.fontsize": 8,
+    "figure.dpi": 100, "savefig.dpi": 200, "svg.hashsalt": "vidmem", "svg.fonttype": "none", "axes.grid": True,
+    "grid.alpha": 0.3, "axes.spines.top": False, "axes.spines.right": False,
 }  # fmt: skip
 
 
 def save_figure(figure: plt.Figure, path: Path | str) -> None:
     """Save as PNG and SVG. The files hold no date, so that equal data give equal bytes."""
     stem = str(path).removesuffix(".png")
+    for text in figure.findobj(Text):  # names of models are the user's, too
+        text.set_text(drawable(text.get_text()))
     # The style is set again, because its hash salt makes the ids in an SVG equal on every run.
     with plt.rc_context(STYLE):
         for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
@@ -45,7 +50,7 @@ def plain_text(text: str, width: int = 34, lines: int = 2) -> str:
     >>> plain_text("a $x$ " + chr(10) + "b")
     'a \\\\$x\\\\$ b'
     """
-    clean = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+    clean = " ".join(drawable("".join(letter if letter.isprintable() else " " for letter in text)).split())
     wrapped = textwrap.wrap(clean, width)[:lines] or [""]
     if len(" ".join(wrapped)) < len(clean):
         wrapped[-1] = wrapped[-1][: width - 1] + "…"
@@ -91,9 +96,41 @@ def pair_words(row: dict, width: int) -> str:
     return f"asked for: {asked}\nfound: {found}{named}"
 
 
-def file_line(rows: Sequence[dict]) -> float:
-    """Height that a line with a file needs in each row of a figure, inches, so that captions stay clear; 0 without files."""
-    return 0.5 if any(row.get("file") for row in rows) else 0.0
+def picture_grid(
+    pictures: Sequence[np.ndarray], titles: Sequence[str], columns: int, width: float, sides: Sequence[str] = ()
+) -> plt.Figure:
+    """Figure of pictures in rows, each with a title of as many lines as it has.
+
+    Args:
+        pictures: uint8 [H, W, 3] each.
+        titles: words above each picture.
+        columns: pictures beside each other; width: width of a picture in inches.
+        sides: words left of the upper and of the lower half of each picture.
+    """
+    lines = -(-len(pictures) // columns)
+    heights = [
+        max(width * len(picture) / picture.shape[1] + 0.13 * (1 + title.count("\n")) + 0.12
+            for picture, title in list(zip(pictures, titles))[line * columns : (line + 1) * columns])
+        for line in range(lines)
+    ]  # fmt: skip
+    figure, axes = plt.subplots(
+        lines, columns, figsize=((width + 0.2) * columns, sum(heights) + 0.5), squeeze=False, layout="constrained",
+        height_ratios=heights,
+    )  # fmt: skip
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, picture, title in zip(axes.flat, pictures, titles):
+        axis.imshow(picture, interpolation="nearest")
+        axis.set_title(title, fontsize=7.5, loc="left")
+        for place, side in enumerate(sides):
+            at = len(picture) * (place + 0.5) / len(sides)
+            axis.text(-4, at, side, rotation=90, ha="right", va="center", fontsize=7)
+    return figure
+
+
+def above_each_other(upper: np.ndarray, lower: np.ndarray) -> np.ndarray:
+    """Two pictures of one width above each other, with a white line between them."""
+    return np.concatenate([upper, np.full((3, upper.shape[1], 3), 255, np.uint8), lower])
 
 
 def gallery(rows: Sequence[dict], title: str, columns: int = 2, count: int = 6) -> plt.Figure:
@@ -107,28 +144,24 @@ def gallery(rows: Sequence[dict], title: str, columns: int = 2, count: int = 6) 
     """
     with plt.rc_context({**STYLE, "axes.grid": False}):
         if not rows:
-            return empty_figure(title, "no model of this kind in the audit, or no clip of it could be scored")
-        lines = -(-len(rows) // columns)
-        figure, axes = plt.subplots(lines, columns, figsize=(4.6 * columns, (2.15 + file_line(rows)) * lines), squeeze=False)
-        for axis in axes.flat:
-            axis.axis("off")
-        for axis, row in zip(axes.flat, rows):
-            upper = strip(row["training"], count, row["training_frame"])
-            lower = strip(row["generated"], count, row["generated_frame"])
-            gap = np.full((3, upper.shape[1], 3), 255, np.uint8)
-            axis.imshow(np.concatenate([upper, gap, lower]), interpolation="nearest")
-            axis.text(-4, len(upper) / 2, "training", rotation=90, ha="right", va="center", fontsize=7)
-            axis.text(-4, len(upper) * 1.5, "generated", rotation=90, ha="right", va="center", fontsize=7)
-            verdict = "memorised" if row["score"] >= row["threshold"] else "below threshold"
-            seen = f"seen {row['copies']}x" if row["copies"] else ""
-            head = ", ".join(part for part in (row["label"], f"{row['metric']} {row['score']:.2f} ({verdict})", seen) if part)
-            axis.set_title(f"{head}\n{pair_words(row, 62)}", fontsize=7.5, loc="left")
+            return empty_figure(title, "no clip of these models could be scored")
+        pictures = [above_each_other(strip(row["training"], count, row["training_frame"]),
+                                     strip(row["generated"], count, row["generated_frame"])) for row in rows]  # fmt: skip
+        titles = [f"{_head(row)}\n{pair_words(row, 62)}" for row in rows]
+        figure = picture_grid(pictures, titles, columns, 4.4, ("training", "generated"))
         named = ", ".join(f"{threshold:.3g}" for threshold in sorted({row["threshold"] for row in rows}))
         if all(row["score"] < row["threshold"] for row in rows):
             title = f"{title}: nothing; the closest pairs"
         figure.suptitle(f"{title}  (threshold {named}, most similar frames in orange)", fontsize=9.5)
-        figure.tight_layout()
         return figure
+
+
+def _head(row: dict) -> str:
+    """First line above a match: model, score, verdict, and how often training saw the clip."""
+    verdict = "memorised" if row["score"] >= row["threshold"] else "below threshold"
+    seen = f"seen {row['copies']}x" if row["copies"] else ""
+    label = plain_text(row["label"], 40, 1)
+    return ", ".join(part for part in (label, f"{row['metric']} {row['score']:.2f} ({verdict})", seen) if part)
 
 
 def empty_figure(title: str, reason: str) -> plt.Figure:
@@ -150,18 +183,11 @@ def image_panel(rows: Sequence[dict], columns: int = 4) -> plt.Figure:
     with plt.rc_context({**STYLE, "axes.grid": False}):
         if not rows:
             return empty_figure(title, "no still images in the training data, or no match among them")
-        lines = -(-len(rows) // columns)
-        figure, axes = plt.subplots(lines, columns, figsize=(2.9 * columns, (1.95 + file_line(rows)) * lines), squeeze=False)
-        for axis in axes.flat:
-            axis.axis("off")
-        for axis, row in zip(axes.flat, rows):
-            gap = np.full((len(row["image"]), 3, 3), 255, np.uint8)
-            axis.imshow(np.concatenate([row["image"], gap, row["frame"]], axis=1), interpolation="nearest")
-            verdict = "memorised" if row["score"] >= row["threshold"] else "below threshold"
-            head = f"{row['metric']} {row['score']:.2f} ({verdict}), seen {row['copies']}x"
-            axis.set_title(f"{head}\n{pair_words(row, 40)}", fontsize=7.5, loc="left")
+        between = [np.full((len(row["image"]), 3, 3), 255, np.uint8) for row in rows]
+        pictures = [np.concatenate([row["image"], gap, row["frame"]], axis=1) for row, gap in zip(rows, between)]
+        titles = [f"{_head(row | {'label': ''})}\n{pair_words(row, 40)}" for row in rows]
+        figure = picture_grid(pictures, titles, columns, 2.7)
         figure.suptitle(f"{title}  (left: training, right: generated)", fontsize=9.5)
-        figure.tight_layout()
         return figure
 
 
@@ -176,24 +202,18 @@ def motion_panel(rows: Sequence[dict], k: int) -> plt.Figure:
     with plt.rc_context({**STYLE, "axes.grid": False}):
         if not rows:
             return empty_figure(title, "no window of any clip may carry a motion verdict")
-        tall, wide, _ = _pair_row(rows[0]["training"]).shape
-        height = 8.2 * (2 * tall + 3) / wide + 0.65 + file_line(rows)  # the pictures, and the words above them
-        figure, axes = plt.subplots(len(rows), 1, figsize=(8.2, height * len(rows)), squeeze=False)
-        for axis, row in zip(axes[:, 0], rows):
-            axis.axis("off")
-            upper, lower = (_pair_row(row[side]) for side in ("training", "generated"))
-            gap = np.full((3, upper.shape[1], 3), 255, np.uint8)
-            side = f"generated, {row['view']}" if row["view"] else "generated"
-            axis.imshow(np.concatenate([upper, gap, lower]), interpolation="nearest")
-            axis.text(-4, len(upper) / 2, "training", rotation=90, ha="right", va="center", fontsize=7)
-            axis.text(-4, len(upper) * 1.5, side, rotation=90, ha="right", va="center", fontsize=7)
-            verdict = "motion-memorised" if row["score"] >= row["threshold"] else "below threshold"
-            head = f"{row['label']}, {row['metric']} {row['score']:.3f} ({verdict})"
-            axis.set_title(f"{head}\n{pair_words(row, 90)}", fontsize=7.5, loc="left")
+        pictures = [above_each_other(*(_pair_row(row[side]) for side in ("training", "generated"))) for row in rows]
+        figure = picture_grid(pictures, [_motion_words(row) for row in rows], 1, 8.0, ("training", "generated"))
         whitened = "; beside it the flow without what clips have in common" if len(rows[0]["training"][0]) > 3 else ""
         figure.suptitle(f"{title}\n(hue: direction, saturation: speed{whitened})", fontsize=9.5)
-        figure.tight_layout()
         return figure
+
+
+def _motion_words(row: dict) -> str:
+    verdict = "motion-memorised" if row["score"] >= row["threshold"] else "below threshold"
+    seen = f", the generated clip {row['view']}" if row["view"] else ""
+    label = plain_text(row["label"], 40, 1)
+    return f"{label}, {row['metric']} {row['score']:.3f} ({verdict}{seen})\n{pair_words(row, 90)}"
 
 
 def _pair_row(pairs: Sequence[tuple[np.ndarray, ...]]) -> np.ndarray:
@@ -201,6 +221,42 @@ def _pair_row(pairs: Sequence[tuple[np.ndarray, ...]]) -> np.ndarray:
     for pictures in pairs:
         tiles += [*pictures, np.full((len(pictures[0]), 4, 3), 255, np.uint8)]
     return np.concatenate(tiles[:-1], axis=1)
+
+
+def say_nothing(axis: plt.Axes, reason: str) -> None:
+    """Put words in the place of a panel that has nothing to draw."""
+    axis.set_axis_off()
+    axis.text(0.5, 0.5, textwrap.fill(reason, 34), ha="center", va="center", transform=axis.transAxes, color="0.35")
+
+
+def points(
+    axis: plt.Axes, places: Sequence[float] | np.ndarray, values: np.ndarray, counts: np.ndarray,
+    error: np.ndarray | None = None, **style: Any,
+) -> None:  # fmt: skip
+    """Points with a line through those that rest on more than one observation. The others are hollow and stand alone.
+
+    Args:
+        places, values, counts: x, y and number of observations of each point; NaN values are left out.
+        error: distance to the lower and upper end of each interval, [2, n]; None for no intervals.
+        style: color, marker and label.
+    """
+    at, values, counts = (np.asarray(own, float) for own in (places, values, counts))
+    error, label = np.zeros((2, len(at))) if error is None else error, style.pop("label", None)
+    drawn = ((counts > 1, style), (counts <= 1, {**style, "mfc": "white", "linestyle": ""}))
+    for chosen, look in drawn:
+        chosen = chosen & np.isfinite(values)
+        if chosen.any():
+            axis.errorbar(at[chosen], values[chosen], error[:, chosen], capsize=3, linewidth=1.4, label=label, **look)
+            label = None
+
+
+def hollow_note(counts: Iterable[float]) -> str:
+    """Words for an axis with points that rest on one observation; '' if there are none.
+
+    >>> hollow_note([4, 1]), hollow_note([4])
+    (' (hollow: n = 1)', '')
+    """
+    return " (hollow: n = 1)" if any(count <= 1 for count in counts) else ""
 
 
 def score_distributions(table: pd.DataFrame, thresholds: dict[str, Sequence[float]]) -> plt.Figure:
@@ -225,6 +281,9 @@ def score_distributions(table: pd.DataFrame, thresholds: dict[str, Sequence[floa
                 axis.plot(chosen["value"], places, ".", color="black", alpha=0.25, markersize=2.5, rasterized=True)
                 counts = chosen["group"].value_counts()
                 axis.set_yticks(range(len(order)), [f"{name}\n(n = {counts[name]})" for name in order])
+            else:
+                say_nothing(axis, f"{metric}: no clip has such a score")
+                continue
             for threshold in drawn:
                 axis.axvline(threshold, color="black", linestyle="--", linewidth=1)
             axis.set(xlabel=f"{metric} (dashed: threshold {', '.join(f'{value:.3g}' for value in drawn)})", ylabel="")
@@ -246,13 +305,18 @@ def copies_figure(table: pd.DataFrame) -> plt.Figure:
         for place, ((model, data), group) in enumerate(table.groupby(["model", "data"], sort=True)):
             group = group.sort_values("copies")
             positions = [counts.index(copies) for copies in group["copies"]]
-            error = [group["content_share"] - group["low"], group["high"] - group["content_share"]]
+            error = np.clip([group["content_share"] - group["low"], group["high"] - group["content_share"]], 0, None)
             style = {"color": PALETTE[place % 10], "marker": "osv^D"[place % 5], "label": f"{model}, {data}"}
-            axes[0].errorbar(positions, group["content_share"], np.clip(error, 0, None), capsize=3, linewidth=1.4, **style)
-            axes[1].plot(positions, group["mean_own_gsscd"], linewidth=1.4, **style)
+            points(axes[0], positions, group["content_share"], group["n"], error, **style)
+            points(axes[1], positions, group["mean_own_gsscd"], group["n"], **style)
         labels = ["held out" if copies == 0 else str(copies) for copies in counts]
         for axis, label in zip(axes, ("share of prompts that replay their own clip", "mean GSSCD to own clip")):
-            axis.set(xticks=range(len(counts)), xticklabels=labels, ylim=(-0.03, 1.03), xlabel="copies in training")
+            axis.set(
+                xticks=range(len(counts)),
+                xticklabels=labels,
+                ylim=(-0.03, 1.03),
+                xlabel=f"copies in training{hollow_note(table['n'])}",
+            )
             axis.set_ylabel(textwrap.fill(label, 34))
         axes[0].legend(loc="upper left")
         figure.tight_layout()

@@ -10,7 +10,20 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
-from .figures import HELDOUT, IMAGE, MEMBER, PALETTE, STYLE, empty_figure, plain_text, strip
+from .figures import (
+    HELDOUT,
+    IMAGE,
+    MEMBER,
+    PALETTE,
+    STYLE,
+    empty_figure,
+    hollow_note,
+    picture_grid,
+    plain_text,
+    points,
+    say_nothing,
+    strip,
+)
 
 
 def inversion_scores(table: pd.DataFrame) -> plt.Figure:
@@ -98,18 +111,18 @@ def inversion_samples(rows: Sequence[dict], count: int = 3) -> plt.Figure:
     with plt.rc_context({**STYLE, "axes.grid": False}):
         if not rows:
             return empty_figure(title, "no image was inverted")
-        figure, axes = plt.subplots(-(-len(rows) // 2), 2, figsize=(9.2, 0.5 + 1.05 * -(-len(rows) // 2)), squeeze=False)
-        for axis in axes.flat:
-            axis.axis("off")
-        for axis, row in zip(axes.flat, rows):
-            gap = np.full((len(row["target"]), 4, 3), 255, np.uint8)
-            parts = [row["target"][None], row["found"][:count], row["prior"][:count]]
-            tiles = [strip(part, len(part)) for part in parts]
-            axis.imshow(np.concatenate([tiles[0], gap, tiles[1], gap, tiles[2]], axis=1), interpolation="nearest")
-            axis.set_title(f"{row['title']}\n{plain_text(row['caption'], 62, 1)}", fontsize=7.5, loc="left")
+        pictures = [_tiles(row, count) for row in rows]
+        titles = [f"{row['title']}\n{plain_text(row['caption'], 62, 1)}" for row in rows]
+        figure = picture_grid(pictures, titles, 2, 4.4)
         figure.suptitle(title, fontsize=9.5)
-        figure.tight_layout()
         return figure
+
+
+def _tiles(row: dict, count: int) -> np.ndarray:
+    gap = np.full((len(row["target"]), 4, 3), 255, np.uint8)
+    parts = [row["target"][None], row["found"][:count], row["prior"][:count]]
+    target, found, prior = (strip(part, len(part)) for part in parts)
+    return np.concatenate([target, gap, found, gap, prior], axis=1)
 
 
 def inversion_training_steps(table: pd.DataFrame) -> plt.Figure:
@@ -127,15 +140,18 @@ def inversion_training_steps(table: pd.DataFrame) -> plt.Figure:
         figure, axes = plt.subplots(1, 3, figsize=(10.2, 3.1))
         steps = rows["level"]
         _with_interval(axes[0], steps, rows, ("replicated_share", "share_low", "share_high"))
-        axes[1].plot(steps, rows["score"], marker="o", color=PALETTE[0], linewidth=1.4)
+        points(axes[1], steps, rows["score"], rows["n_replicated"], marker="o", color=PALETTE[0])
         _with_interval(axes[2], steps, rows, ("auc", "auc_low", "auc_high"))
         names = (
             "share of planted images replicated",
             "mean score of those, nats per dimension",
             "AUC, planted against held-out",
         )
-        for axis, name in zip(axes, names):
-            axis.set(xscale="log", xticks=list(steps), xlabel="training steps")
+        for axis, name, column in zip(axes, names, ("replicated_share", "score", "auc")):
+            if rows[column].isna().all():
+                say_nothing(axis, f"{name}: not defined, for no image was replicated")
+                continue
+            axis.set(xscale="log", xticks=list(steps), xlabel=f"training steps{hollow_note(rows['n_images'])}")
             axis.set_xticklabels([f"{step:.0f}" for step in steps])
             axis.minorticks_off()
             axis.set_ylabel(textwrap.fill(name, 28))
@@ -144,11 +160,11 @@ def inversion_training_steps(table: pd.DataFrame) -> plt.Figure:
 
 
 def _with_interval(
-    axis: plt.Axes, places: Sequence[float] | np.ndarray, rows: pd.DataFrame, names: tuple[str, str, str]
+    axis: plt.Axes, places: Sequence[float] | np.ndarray, rows: pd.DataFrame, names: tuple[str, str, str], **look: str
 ) -> None:
     value, low, high = (rows[name].to_numpy(float) for name in names)
     error = np.nan_to_num(np.clip([value - low, high - value], 0, None))
-    axis.errorbar(places, value, error, marker="o", color=PALETTE[0], capsize=3, linewidth=1.4)
+    points(axis, places, value, rows["n_images"], error, marker="o", color=PALETTE[0], **look)
     axis.set_ylim(-0.03, 1.03)
 
 
@@ -169,10 +185,9 @@ def inversion_sampling(table: pd.DataFrame) -> plt.Figure:
         for column, kind in enumerate(present):
             own = rows[rows["factor"] == kind]
             places = np.arange(len(own))
-            _with_interval(axes[0, column], places, own, ("replicated_share", "share_low", "share_high"))
-            _with_interval(axes[1, column], places, own, ("auc", "auc_low", "auc_high"))
+            _with_interval(axes[0, column], places, own, ("replicated_share", "share_low", "share_high"), linestyle="")
+            _with_interval(axes[1, column], places, own, ("auc", "auc_low", "auc_high"), linestyle="")
             for axis in axes[:, column]:
-                axis.lines[0].set_linestyle("")
                 axis.set(xticks=places, xlim=(-0.5, len(own) - 0.5))
                 axis.set_xticklabels([str(level) for level in own["level"]], rotation=30, ha="right")
             axes[0, column].set_title(kind.replace("_", " "))
@@ -200,11 +215,13 @@ def inversion_membership(table: pd.DataFrame) -> plt.Figure:
                 at = [counts.index(copies) + 0.08 * (place - 1) for copies in part["copies"]]
                 error = np.nan_to_num(np.clip([part["auc"] - part["auc_low"], part["auc_high"] - part["auc"]], 0, None))
                 style = {"color": PALETTE[place], "marker": "osv"[place], "label": f"{label}, AUC"}
-                axis.errorbar(at, part["auc"], error, capsize=2, linewidth=1.2, **style)
+                points(axis, at, part["auc"], part[["n_positive", "n_negative"]].min(axis=1), error, **style)
             shares = own[own["method"] == "invmm"].sort_values("copies")["replicated_share"]
             axis.bar(range(len(counts)), shares, width=0.5, color="0.85", label="replicated, share", zorder=0)
             axis.axhline(0.5, color="0.4", linestyle=":", linewidth=1)
-            axis.set(xticks=range(len(counts)), xticklabels=counts, xlabel="copies in training")
+            axis.set(
+                xticks=range(len(counts)), xticklabels=counts, xlabel=f"copies in training{hollow_note(own['n_positive'])}"
+            )
         panels[0][0].legend(loc="lower right", fontsize=6.5)
         figure.tight_layout()
         return figure
