@@ -252,6 +252,8 @@ rule write_report:
         unpack(report_files),
     output:
         "results/{run}/report.html",
+        # Without this the videos and pictures are in the page itself.
+        *([directory("results/{run}/report")] if config["report"]["videos"] == "beside" else []),
     log:
         "results/{run}/logs/write_report.log",
     conda:

@@ -1,11 +1,11 @@
-"""Save a match of a model as a playable clip: training clip left, generated clip right."""
+"""Save a match of a model as a playable clip: training clip left, generated clip right, in step, matching frames marked."""
 
 import numpy as np
 
 from vidmem.base.logs import LOGGER, start_logging
 from vidmem.corpus.clip_frames import Frames
-from vidmem.exhibits.best_matches import load_pairs, matched_frames
-from vidmem.exhibits.playable_clips import save_mp4, side_by_side
+from vidmem.exhibits.best_matches import load_pairs, playing_frames
+from vidmem.exhibits.playable_clips import save_mp4
 
 
 def save_clip(inputs, models: dict, corpora: dict, metric: str, rank: int, destination: str) -> None:
@@ -17,7 +17,7 @@ def save_clip(inputs, models: dict, corpora: dict, metric: str, rank: int, desti
         save_mp4(destination, np.full((8, 64, 128, 3), 128, np.uint8), 8.0)
         return
     pair = pairs[rank - 1]
-    both = side_by_side(*matched_frames(pair, frames, about["corpus"]))
+    both = playing_frames(pair, frames, about["corpus"], 1)
     save_mp4(destination, both, max(1.0, frames.fps(f"generated-{model}", pair.generated)), title=pair.file)
 
 

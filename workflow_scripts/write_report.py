@@ -1,20 +1,28 @@
 """Write the report page of the audit: one HTML file with the answer, playing pairs, all prompts, all clips, and figures."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import yaml
 
 from vidmem.base.logs import progress, start_logging
-from vidmem.base.store import load_table, save_text
+from vidmem.base.store import load_table, save_text, write_atomic
 from vidmem.corpus.clip_frames import Frames
-from vidmem.exhibits.best_matches import Pair
-from vidmem.exhibits.report_page import chosen_pairs, data_address, playing_pair, render_page, sample_rows
+from vidmem.exhibits.findings import findings
+from vidmem.exhibits.report_page import chosen_pairs, clips_of_models, data_address, playing_pair, render_page, sample_rows
 
 
-def write_report(inputs, pictures: dict, models: dict, corpora: dict, config: dict, destination: str) -> None:
-    """`models` says of each model its label and corpus, in the order of the files; `pictures` names figures."""
+def beside(folder: str, name: str, content: bytes) -> str:
+    """Address of a file that is written beside the page."""
+    write_atomic(Path(folder, name), lambda file: file.write(content))
+    return f"{Path(folder).name}/{name}"
+
+
+def write_report(inputs, models: dict, corpora: dict, config: dict, page: str, folder: str) -> None:
+    """`models` says of each model its label and corpus, in the order of the files. Without a folder, all is in the page."""
+    address = partial(beside, folder) if folder else data_address
     frames = Frames.listed(inputs.frames, corpora)
     metrics = {kind: config[kind]["metric"] for kind in ("content", "motion")}
     clips = [frames.clips[frames.clips["set"] == f"generated-{name}"] for name in models]
@@ -22,28 +30,27 @@ def write_report(inputs, pictures: dict, models: dict, corpora: dict, config: di
     training = pd.read_csv(inputs.rows, keep_default_na=False, na_values={"content_score": "", "motion_score": ""})
     pairs = chosen_pairs(rows, training, config["report"]["pairs"])
     for corpus in corpora:
-        frames.read(f"corpus-{corpus}", {key.training for key in pairs if models[key.model]["corpus"] == corpus})
+        frames.read(f"corpus-{corpus}", {match.training for match in pairs if models[match.model]["corpus"] == corpus})
     videos = {}
-    for key, match in progress(pairs.items(), "pairs", len(pairs), "pair"):
-        shown = Pair(*key, match["score"], *match["frames"][::-1], "", "", 0, 0.0, "", match["view"])
-        length = config["motion"]["k"] + 1 if match["kind"] == "motion" else 1
-        videos["/".join(key)] = playing_pair(shown, frames, models[key.model]["corpus"], length)
-    page = render_page({
-        "verdict": json.loads(Path(inputs.verdict).read_text(encoding="utf-8")),
-        "models": models, "rows": rows, "videos": videos, "limits": {kind: config[kind]["threshold"] for kind in metrics},
+    for match, kind in progress(pairs.items(), "pairs", len(pairs), "pair"):
+        video = playing_pair(match, frames, models[match.model]["corpus"], config["motion"]["k"] + 1 if kind == "motion" else 1)
+        videos[f"{match.model}/{match.generated}/{match.training}"] = address(f"pair-{len(videos) + 1}.mp4", video)
+    verdict = json.loads(Path(inputs.verdict).read_text(encoding="utf-8"))
+    tables = {name.removeprefix("table_"): pd.read_csv(path) for name, path in inputs.items() if name.startswith("table_")}
+    pictures = {name.removeprefix("picture_"): path for name, path in inputs.items() if name.startswith("picture_")}
+    text = render_page({
+        "verdict": verdict, "models": models, "rows": rows, "videos": videos, "metrics": metrics, "beside": bool(folder), "corpora": corpora,
+        "counts": clips_of_models(rows, verdict), "findings": findings(tables, training, models, metrics),
         "training": json.loads(training.to_json(orient="records")),
         "status": pd.read_csv(inputs.status, keep_default_na=False).to_dict("records"),
-        "calibration": pd.read_csv(inputs.calibration, keep_default_na=False).to_dict("records"),
-        "scored": {name: {kind: [sum(row[kind] is not None for row in rows if row["model"] == name),
-                                 sum(row["model"] == name for row in rows)] for kind in metrics} for name in models},
-        "metrics": metrics, "configuration": yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
-        "pictures": {what: data_address("image/png", Path(path).read_bytes()) for what, path in pictures.items()},
+        "level": config["interval"]["level"], "configuration": yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
+        "pictures": {what: address(f"{what}.png", Path(path).read_bytes()) for what, path in pictures.items()},
     })  # fmt: skip
-    save_text(destination, page)
+    save_text(page, text)
 
 
 if "snakemake" in globals():
     start_logging(snakemake.log[0], snakemake.scriptdir, snakemake.params)
-    inputs, params = snakemake.input, snakemake.params
-    pictures = {name.removeprefix("picture_"): path for name, path in inputs.items() if name.startswith("picture_")}
-    write_report(inputs, pictures, params.models, params.corpora, params.config, snakemake.output[0])
+    inputs, params, output = snakemake.input, snakemake.params, snakemake.output
+    folder = output[1] if len(output) > 1 else ""
+    write_report(inputs, params.models, params.corpora, params.config, output[0], folder)

@@ -54,14 +54,25 @@ PAGE_FIGURES = {
 """What a picture of the report page shows -> name of the figure."""
 
 
+PAGE_TABLES = {
+    "shares": "table2_memorization",
+    "calibration": "calibration",
+    "copies": "copies",
+    "detection": "table3_content_detection",
+}
+"""What a table tells the report page -> name of the table."""
+
+
 def report_files(wildcards):
     """Files that the report page is made of."""
     pictures = {what: name for what, name in PAGE_FIGURES.items() if name in FIGURES}
     pictures |= {"inversion": "fig_invmm_copies"} if audit.inversions else {}
+    tables = PAGE_TABLES | ({"inversion": "invmm_images"} if audit.inversions else {})
+    tables |= {"mitigation": "mitigation"} if audit.mitigations else {}
     return scored_frames(audit.models) | {
         "verdict": f"{audit.root}/verdict.json",
         "rows": f"{audit.root}/tables/clips.csv",
         "status": f"{audit.root}/tables/corpus_status.csv",
-        "calibration": f"{audit.root}/tables/calibration.csv",
+        **{f"table_{what}": f"{audit.root}/tables/{name}.csv" for what, name in tables.items()},
         **{f"picture_{what}": f"{audit.root}/figures/{name}.png" for what, name in pictures.items()},
     }

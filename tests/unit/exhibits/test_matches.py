@@ -15,7 +15,7 @@ from vidmem.features.motion import mirror_flows
 from vidmem.features.motion_rule import MotionRule
 from vidmem.inversion.noise_files import array_name, save_noise
 
-PAIR = Pair("net", "g", "t", 0.9, 3, 1, "a cat", "two cats", 4, 0.5, "")
+PAIR = Pair("net", "g", "t", 3, 1, "", 0.9, "a cat", "two cats", 4, 0.5, "")
 ABOUT = {"corpus": "own", "label": "Net"}
 
 

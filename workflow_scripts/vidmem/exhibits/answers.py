@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import VidmemError
+from ..features.metrics import KINDS
 from ..features.statistics import Interval
 from .table_files import on_one_line
 
@@ -128,6 +129,40 @@ def percent(share: float) -> str:
     return f"{'0' if text in ('-0', '0') else text} %"
 
 
+def comparison_of(models: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Which of several models is worse and by how much, by content and by motion, as one text; no text for a single model.
+
+    The shares count as independent. Where models share their prompts, the interval is rather too wide.
+
+    Args:
+        models: parts of the verdict on the models, see verdict.schema.yaml.
+    """
+    if len(models) < 2:
+        return []
+    said = [_compared(kind, [model for model in models if model[kind]["share"] is not None]) for kind in KINDS]
+    if len({tuple(model["prompts"]) for model in models}) > 1:
+        said.append("The models were not given the same prompts, so part of a difference may come from that.")
+    return [" ".join(said)]
+
+
+def _compared(kind: str, models: Sequence[Mapping[str, Any]]) -> str:
+    """The worst model of one kind against the next one, and the models that cannot be told from it."""
+    if len(models) < 2:
+        return f"By {kind}, there are no two models to compare."
+    ranked = sorted(models, key=lambda model: -model[kind]["share"])
+    names = [on_one_line(model["label"]) for model in ranked]
+    worst, *others = (Interval(model[kind]["share"], model[kind]["low"], model[kind]["high"]) for model in ranked)
+    gaps = [difference_interval(worst, other) for other in others]
+    alike = [names[0], *(name for name, gap in zip(names[1:], gaps, strict=True) if gap.low <= 0)]
+    points = "{} percentage points ({} to {})".format(*(percent(end).removesuffix(" %") for end in gaps[0]))
+    if len(alike) == 1:
+        place = f", the next of {len(names)} models," if len(names) > 2 else ""
+        return f"By {kind}, {names[0]} is worse than {names[1]}{place} by {points}."
+    more = [f"{len(alike) - 3} more"] if len(alike) > 4 else alike[3:]
+    *most, last = [*alike[:3], *more]
+    return f"By {kind}, {', '.join(most)} and {last} cannot be told apart: {names[0]} leads {names[1]} by {points}."
+
+
 def summary_of(model: Mapping[str, Any], label: str) -> str:
     """The answer on one model in a few sentences: shares with intervals, the floor, the answers, and what is missing.
 
@@ -135,24 +170,38 @@ def summary_of(model: Mapping[str, Any], label: str) -> str:
         model: part of the verdict on one model, see verdict.schema.yaml.
         label: name of the model for people.
     """
-    kinds = [("content", "replay training content"), ("motion", "replay its motion")]
-    shares = [_share_words(model, model[kind], words, first=not place) for place, (kind, words) in enumerate(kinds)]
-    floors = [_floor_words(model[kind]["held_out"]) for kind, _ in kinds if model[kind]["share"] is not None]
-    answers = [f"{kind.capitalize()}: {model[kind]['answer']}." for kind, _ in kinds]
+    shares = [_share_words(model, kind) for kind in KINDS]
+    floors = [_floor_words(model[kind]["held_out"], kind) for kind in KINDS if model[kind]["share"] is not None]
+    answers = [f"{kind.capitalize()}: {model[kind]['answer']}." for kind in KINDS]
     sentences = [f"{on_one_line(label)}: {'; '.join(shares)}."]
-    sentences += [f"Real clips it never saw: {' and '.join(floors)}."] if floors else []
+    sentences += [f"Real clips it never saw: {', '.join(floors)}."] if floors else []
     return " ".join([*sentences, *answers, *_missing_words(model), *_strongest_match(model)])
 
 
-def _share_words(model: Mapping[str, Any], kind: Mapping[str, Any], words: str, first: bool) -> str:
-    if kind["share"] is None:
+def _share_words(model: Mapping[str, Any], kind: str) -> str:
+    found, total, first = model[kind], model["n_prompts"], kind == KINDS[0]
+    words = "replay training content" if first else f"replay its {kind}"
+    if found["share"] is None:
         return f"whether prompts {words} is not defined"
-    whole = f" of {model['n_prompts']} {'prompts' if model['prompted'] else 'clips'}" if first else ""
-    return f"{percent(kind['share'])}{whole} {words} ({percent(kind['low']).removesuffix(' %')} to {percent(kind['high'])})"
+    whole = f" of {total} {'prompts' if model['prompted'] else 'clips'}" if first else ""
+    ends = f"{percent(found['low']).removesuffix(' %')} to {percent(found['high'])}"
+    return f"{percent(found['share'])}{whole} {words} ({ends}{scored_words(found['n_scored'], total, kind, '; ')})"
 
 
-def _floor_words(held_out: Mapping[str, Any] | None) -> str:
-    return "none" if held_out is None else f"{round(held_out['share'] * held_out['n'])} of {held_out['n']}"
+def _floor_words(held_out: Mapping[str, Any] | None, kind: str) -> str:
+    if held_out is None or held_out["share"] is None:
+        return f"none by {kind}"
+    scored = scored_words(held_out["n_scored"], held_out["n"], kind)
+    return f"{round(held_out['share'] * held_out['n'])} of {held_out['n']} by {kind}{f' ({scored})' if scored else ''}"
+
+
+def scored_words(scored: int, total: int, kind: str, before: str = "") -> str:
+    """How many of a population have a score of a kind, where not all have one; else ''.
+
+    >>> scored_words(14, 18, "motion"), scored_words(18, 18, "motion")
+    ('14 have a motion score', '')
+    """
+    return f"{before}{scored} have a {kind} score" if scored < total else ""
 
 
 def _missing_words(model: Mapping[str, Any]) -> list[str]:

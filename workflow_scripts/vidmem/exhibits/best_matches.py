@@ -12,11 +12,28 @@ from ..base.store import load_table
 from ..corpus.clip_frames import Frames
 from ..corpus.frames import fit_frames
 from ..generation.elsewhere import file_of
+from .playable_clips import side_by_side
 
 
 @dataclass(frozen=True)
-class Pair:
+class Match:
     """A generated clip and its matching training clip, with the frames (or first frame pairs) that gave the score.
+
+    Attributes:
+        view: how the generated clip was seen where it matches, '' for as it is.
+    """
+
+    model: str
+    generated: str
+    training: str
+    generated_frame: int
+    training_frame: int
+    view: str
+
+
+@dataclass(frozen=True)
+class Pair(Match):
+    """A match with the texts that pictures show of it.
 
     Attributes:
         caption: caption of the training clip.
@@ -24,21 +41,14 @@ class Pair:
         copies: how often training saw the training clip.
         threshold: threshold of the verdict.
         file: file of a clip that was generated elsewhere, hostile text; '' for other clips.
-        view: how the generated clip was seen where it matches, '' for as it is.
     """
 
-    model: str
-    generated: str
-    training: str
     score: float
-    generated_frame: int
-    training_frame: int
     caption: str
     prompt: str
     copies: int
     threshold: float
     file: str
-    view: str = ""
 
 
 def best_pairs(
@@ -64,15 +74,15 @@ def best_pairs(
             model,
             row.clip_id,
             row.match,
-            row.value,
             int(row.query_frame),
             int(row.reference_frame),
+            str(row.view),
+            row.value,
             training.loc[row.match, "caption"],
             generated.loc[row.clip_id, "caption"],
             int(training.loc[row.match, "copies"]),
             float(row.threshold),
             file_of(generated.loc[row.clip_id, "provenance"]),
-            str(row.view),
         )
         for row in ranked.itertuples()
     ]
@@ -92,7 +102,7 @@ def load_pairs(
     return pairs
 
 
-def matched_frames(pair: Pair, frames: Frames, corpus: str) -> tuple[np.ndarray, np.ndarray]:
+def matched_frames(pair: Match, frames: Frames, corpus: str) -> tuple[np.ndarray, np.ndarray]:
     """Frames of the two clips of a match. The generated clip is resized to the size of the training clip.
 
     Args:
@@ -105,6 +115,19 @@ def matched_frames(pair: Pair, frames: Frames, corpus: str) -> tuple[np.ndarray,
     training = frames.of(f"corpus-{corpus}", pair.training)
     generated = frames.of(f"generated-{pair.model}", pair.generated)
     return training, fit_frames(generated, training.shape[1:3], "stretch")
+
+
+def playing_frames(match: Match, frames: Frames, corpus: str, length: int) -> np.ndarray:
+    """The clips of a match in step, training left and generated right as it was seen; see side_by_side.
+
+    Args:
+        frames, corpus: as for matched_frames.
+        length: number of matching frames.
+    """
+    training, generated = matched_frames(match, frames, corpus)
+    if match.view == "mirrored":
+        generated = generated[:, :, ::-1]
+    return side_by_side(training, generated, match.training_frame, match.generated_frame, length)
 
 
 def match_row(pair: Pair, frames: Frames, about: Mapping[str, str], metric: str) -> dict:

@@ -12,6 +12,9 @@ import numpy as np
 from ..base.store import write_atomic
 from .table_files import short_name
 
+MARK = (255, 196, 0)
+"""Colour of the frame around matching frames."""
+
 
 def save_mp4(path: Path | str, frames: np.ndarray, fps: float, height: int = 256, loops: int = 3, title: str = "") -> None:
     """Save a clip as write_mp4 writes it."""
@@ -43,15 +46,23 @@ def write_mp4(file: BinaryIO, frames: np.ndarray, fps: float, height: int = 256,
         container.mux(stream.encode())
 
 
-def side_by_side(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Put two clips of one size beside each other. The shorter clip ends with repeats of its last frame.
+def side_by_side(training: np.ndarray, generated: np.ndarray, first: int, second: int, length: int) -> np.ndarray:
+    """Two clips of one size beside each other, so that the matching frames are seen at the same time, with a frame around them.
 
     Args:
-        first, second: uint8 [T, H, W, 3] and [U, H, W, 3].
+        training, generated: uint8 [T, H, W, 3] and [U, H, W, 3].
+        first, second: first matching frame of each clip.
+        length: number of matching frames.
 
     Returns:
-        uint8 [max(T, U), H, 2 W, 3].
+        uint8 [n, H, 2 W, 3]. A clip that begins later, or ends earlier, shows its first or last frame meanwhile.
     """
-    length = max(len(first), len(second))
-    held = [clip[np.minimum(np.arange(length), len(clip) - 1)] for clip in (first, second)]
-    return np.concatenate(held, axis=2)
+    ahead = max(first, second)
+    steps = np.arange(max(len(training) - first, len(generated) - second) + ahead)
+    sides = [clip[np.clip(steps - ahead + own, 0, len(clip) - 1)] for clip, own in ((training, first), (generated, second))]
+    both = np.concatenate(sides, axis=2)
+    edge = max(1, both.shape[1] // 32)
+    for step in range(ahead, min(ahead + length, len(both))):
+        for place in (both[step, :edge], both[step, -edge:], both[step, :, :edge], both[step, :, -edge:]):
+            place[...] = MARK
+    return both

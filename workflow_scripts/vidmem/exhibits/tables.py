@@ -172,8 +172,9 @@ def memorization_rows(
 ) -> list[dict]:  # fmt: skip
     """Rows of table 2 for one model: one for all prompts, and one for every split of the prompts' target clips.
 
-    The denominator of every share is n_prompts. Prompts that failed or were skipped count as not memorised. A match may be in
-    another split than the target of the prompt. content_share_images counts matches with a training image.
+    The denominator of every share is n_prompts. Prompts that failed or were skipped count as not memorised. So do prompts
+    without a score; <kind>_scored counts those that have one. A match may be in another split than the target of the prompt.
+    content_share_images counts matches with a training image.
 
     Args:
         clips: clip table of the model.
@@ -205,6 +206,7 @@ def _memorization_row(
     row = {"model": model, "corpus": corpus, "kind": split, "n_prompts": total, "n_ok": usable, "n_failed": total - usable}
     for name, table in (("content", content), ("motion", motion)):
         row |= share_columns(name, int(table["memorised"].sum()), total, bool(table["defined"].any()), interval)
+        row[f"{name}_scored"] = int(table["value"].notna().sum())
     row["motion_share_unfiltered"] = float(plain["memorised"].mean()) if plain["defined"].any() else np.nan
     row["content_share_images"] = float(images["memorised"].mean()) if content["defined"].any() else np.nan
     return row | {
@@ -225,7 +227,7 @@ def real_rows(
     for name, rule in (("content", content), ("motion", motion)):
         own = scores[scores["metric"] == rule.metric]
         row |= share_columns(name, int(own["verdict"].sum()), len(held), bool(is_defined(own["natural"]).any()), interval)
-        row[f"{name}_share_samples"] = row[f"{name}_share"]
+        row |= {f"{name}_scored": int(own["value"].notna().sum()), f"{name}_share_samples": row[f"{name}_share"]}
     plain = scores[scores["metric"] == motion.metric + UNFILTERED]
     defined = bool(is_defined(plain["natural"]).any())
     row["motion_share_unfiltered"] = float(plain["verdict"].sum() / len(held)) if defined else np.nan

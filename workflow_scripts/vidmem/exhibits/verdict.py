@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,10 +19,11 @@ from ..base.clip_table import REFERENCE_SPLITS
 from ..base.code_digest import code_commit
 from ..base.store import hash_text, load_table
 from ..errors import VidmemError
+from ..features.metrics import KINDS
 from ..features.statistics import Interval
 from ..generation.elsewhere import file_of
 from ..scoring.scores import VerdictRule, prompt_verdicts
-from .answers import Answer, AnswerRule, answer_of, floor_of_prompts, lacking_parts, summary_of
+from .answers import Answer, AnswerRule, answer_of, comparison_of, floor_of_prompts, lacking_parts, summary_of
 from .tables import HELD_OUT
 
 WORST = 10
@@ -51,13 +54,13 @@ def audit_verdict(
     computed_by: set[str] = set()
     for name, path, own in zip(config["models"], scores, clips, strict=True):
         files = json.loads(Path(fingerprints[name]).read_text()) if name in fingerprints else None
-        own_scores, members = load_table(path), training[training["set"] == f"corpus-{config['models'][name]['corpus']}"]
-        models[name] = _model_verdict(name, shares, own_scores, own, members.set_index("clip_id"), config, files)
-        computed_by |= set(own_scores["preset"])
+        evidence = _evidence(name, shares, load_table(path), own, training, config)
+        models[name] = _model_verdict(name, evidence, files)
+        computed_by |= set(evidence.scores["preset"])
     return {
         "format": 1,
         "run": config["run"],
-        "summary": [summary_of(model, model["label"]) for model in models.values()],
+        "summary": [*comparison_of(list(models.values())), *(summary_of(model, model["label"]) for model in models.values())],
         "answer": config["answer"],
         "models": models,
         "not_done": pd.read_csv(not_done, keep_default_na=False).to_dict("records"),
@@ -72,87 +75,112 @@ def audit_verdict(
     }
 
 
-def _model_verdict(
-    name: str,
-    shares: pd.DataFrame,
-    scores: pd.DataFrame,
-    clips: pd.DataFrame,
-    training: pd.DataFrame,
-    config: dict,
-    files: dict | None,
-) -> dict:
-    rows = shares[(shares["model"] == name) & (shares["kind"] == "all")].iloc[0]
-    real = shares[(shares["kind"] == "heldout") & (shares["model"] == HELD_OUT) & (shares["corpus"] == rows["corpus"])]
-    statuses = training.loc[training["split"].isin(REFERENCE_SPLITS), "status"].value_counts().sort_index()
-    counts = {str(status): int(count) for status, count in statuses.items()}
-    prompts, failed = int(rows["n_prompts"]), int(rows["n_failed"])
-    lacking = lacking_parts(counts, failed, prompts, AnswerRule(**config["answer"]))
+@dataclass(frozen=True)
+class _Evidence:
+    """What the verdict on a model is made of.
+
+    Attributes:
+        row: row of table 2 on all its prompts.
+        floor: row of table 2 on real clips that it never saw; None if there are none.
+        scores: its table of scores.
+        clips: its clip table.
+        training: clip table of its corpus, by clip id.
+        config: completed configuration.
+    """
+
+    row: pd.Series
+    floor: pd.Series | None
+    scores: pd.DataFrame
+    clips: pd.DataFrame
+    training: pd.DataFrame
+    config: Mapping[str, Any]
+
+    def training_counts(self) -> dict[str, int]:
+        """Number of training clips by status."""
+        chosen = self.training.loc[self.training["split"].isin(REFERENCE_SPLITS), "status"]
+        return {str(status): int(count) for status, count in chosen.value_counts().sort_index().items()}
+
+    def lacking(self) -> list[str]:
+        """What is missing from the audit of the model, see lacking_parts."""
+        failed, prompts = int(self.row["n_failed"]), int(self.row["n_prompts"])
+        return lacking_parts(self.training_counts(), failed, prompts, AnswerRule(**self.config["answer"]))
+
+
+def _evidence(
+    name: str, shares: pd.DataFrame, scores: pd.DataFrame, clips: pd.DataFrame, training: pd.DataFrame, config: dict
+) -> _Evidence:
+    row = shares[(shares["model"] == name) & (shares["kind"] == "all")].iloc[0]
+    real = shares[(shares["kind"] == "heldout") & (shares["model"] == HELD_OUT) & (shares["corpus"] == row["corpus"])]
+    floor = real.iloc[0] if len(real) and real.iloc[0]["n_prompts"] else None
+    own = training[training["set"] == f"corpus-{config['models'][name]['corpus']}"].set_index("clip_id")
+    return _Evidence(row, floor, scores, clips, own, config)
+
+
+def _model_verdict(name: str, own: _Evidence, files: dict | None) -> dict:
+    settings, counts = own.config["models"][name], own.training_counts()
     return {
-        "label": config["models"][name].get("label", name),
-        "prompted": is_prompted(config["models"][name]),
-        "prompts": sorted(set(clips["prompt_id"])),
-        "replayed": {kind: _replayed(config[kind], clips, scores) for kind in ("content", "motion")},
-        "n_prompts": prompts,
-        "n_ok": int(rows["n_ok"]),
-        "n_failed": failed,
+        "label": settings.get("label", name),
+        "prompted": is_prompted(settings),
+        "prompts": sorted(set(own.clips["prompt_id"])),
+        "replayed": {kind: _replayed(own.config[kind], own.clips, own.scores) for kind in KINDS},
+        "n_prompts": int(own.row["n_prompts"]),
+        "n_ok": int(own.row["n_ok"]),
+        "n_failed": int(own.row["n_failed"]),
         "training": {
             "n_clips": sum(counts.values()),
             "n_compared": counts.get("ok", 0),
             "absent": {status: count for status, count in counts.items() if status != "ok"},
         },
-        **{
-            kind: _kind_verdict(kind, rows, real, scores, config[kind]["metric"], clips, training, config, lacking)
-            for kind in ("content", "motion")
-        },
-        "generated_sha256": _digest(clips),
-        "model": files or {"path": config["models"][name]["path"], "revision": None, "files": {}},
+        **{kind: _kind_verdict(kind, own) for kind in KINDS},
+        "generated_sha256": _digest(own.clips),
+        "model": files or {"path": settings["path"], "revision": None, "files": {}},
     }
 
 
-def _kind_verdict(
-    kind: str,
-    row: pd.Series,
-    real: pd.DataFrame,
-    scores: pd.DataFrame,
-    metric: str,
-    clips: pd.DataFrame,
-    training: pd.DataFrame,
-    config: dict,
-    lacking: Sequence[str],
-) -> dict:
-    definition = config[kind]
-    worst = scores[(scores["metric"] == metric) & scores["value"].notna()]
-    worst = worst.sort_values(["value", "clip_id"], ascending=[False, True]).head(WORST)
-    made = clips.set_index("clip_id")
-    files = made["provenance"].map(file_of)
-    if definition.get("threshold") == CALIBRATED:
-        in_force = sorted(set(scores.loc[scores["metric"] == metric, "threshold"]))
-        rate = config["calibration"]["false_positive_rate"]
-        definition = {**definition, "threshold": in_force[0] if in_force else None, "false_positive_rate": rate}
-    answer = _answer(kind, row, real, clips, config, lacking)
+def _kind_verdict(kind: str, own: _Evidence) -> dict:
+    answer = _answer(kind, own)
+    difference = answer.difference and {part: _number(value) for part, value in answer.difference._asdict().items()}
     return {
-        "definition": definition,
+        "definition": _definition(kind, own),
         "answer": answer.answer,
         "reason": answer.reason,
-        "difference": None if answer.difference is None else {
-            part: _number(value) for part, value in answer.difference._asdict().items()
+        "difference": difference,
+        "n_scored": int(own.row[f"{kind}_scored"]),
+        **_shares(kind, own.row),
+        "held_out": None if own.floor is None else {
+            "n": int(own.floor["n_prompts"]), "n_scored": int(own.floor[f"{kind}_scored"]), **_shares(kind, own.floor),
         },
-        "share": _number(row[f"{kind}_share"]),
-        "low": _number(row[f"{kind}_low"]),
-        "high": _number(row[f"{kind}_high"]),
-        "held_out": _held_out(kind, real),
-        "worst": [
-            {
-                "generated": match.clip_id, "training": match.match, "score": _number(match.value),
-                "generated_frame": int(match.query_frame), "training_frame": int(match.reference_frame),
-                "prompt": made.loc[match.clip_id, "caption"], "caption": training.loc[match.match, "caption"],
-                "copies": int(training.loc[match.match, "copies"]), "memorised": bool(match.verdict),
-                "preset": match.preset, "search": match.search, "view": match.view,
-                **({"generated_file": files[match.clip_id]} if files[match.clip_id] else {}),
-            }
-            for match in worst.itertuples()
-        ],
+        "worst": _worst(own.config[kind]["metric"], own),
     }  # fmt: skip
+
+
+def _definition(kind: str, own: _Evidence) -> dict:
+    """What counts as memorised. The threshold is the number in force, where the calibration chose it, too."""
+    definition = own.config[kind]
+    if definition.get("threshold") != CALIBRATED:
+        return definition
+    in_force = sorted(set(own.scores.loc[own.scores["metric"] == definition["metric"], "threshold"]))
+    rate = own.config["calibration"]["false_positive_rate"]
+    return {**definition, "threshold": in_force[0] if in_force else None, "false_positive_rate": rate}
+
+
+def _worst(metric: str, own: _Evidence) -> list[dict]:
+    """The best matches of the model by a metric, strongest first."""
+    worst = own.scores[(own.scores["metric"] == metric) & own.scores["value"].notna()]
+    worst = worst.sort_values(["value", "clip_id"], ascending=[False, True]).head(WORST)
+    made, training = own.clips.set_index("clip_id"), own.training
+    files = made["provenance"].map(file_of)
+    return [
+        {
+            "generated": match.clip_id, "training": match.match, "score": _number(match.value),
+            "generated_frame": int(match.query_frame), "training_frame": int(match.reference_frame),
+            "prompt": made.loc[match.clip_id, "caption"], "caption": training.loc[match.match, "caption"],
+            "copies": int(training.loc[match.match, "copies"]), "memorised": bool(match.verdict),
+            "preset": match.preset, "search": match.search, "view": match.view,
+            **({"generated_file": files[match.clip_id]} if files[match.clip_id] else {}),
+        }
+        for match in worst.itertuples()
+    ]  # fmt: skip
 
 
 def _replayed(section: dict, clips: pd.DataFrame, scores: pd.DataFrame) -> list[str]:
@@ -162,12 +190,12 @@ def _replayed(section: dict, clips: pd.DataFrame, scores: pd.DataFrame) -> list[
     return sorted(verdicts.loc[verdicts["memorised"].astype(bool), "prompt_id"])
 
 
-def _answer(kind: str, row: pd.Series, real: pd.DataFrame, clips: pd.DataFrame, config: dict, lacking: Sequence[str]) -> Answer:
+def _answer(kind: str, own: _Evidence) -> Answer:
     """The share of a kind, read against that of real clips: of as many as a prompt has samples, if any of them counts."""
-    share, floor = _interval(kind, row), None if real.empty else _interval(kind, real.iloc[0])
-    if floor is not None and config[kind]["samples"] == "any":
-        floor = floor_of_prompts(floor, int(clips.groupby("prompt_id").size().max()) if len(clips) else 1)
-    return answer_of(share, floor, lacking, AnswerRule(**config["answer"]))
+    share, floor = _interval(kind, own.row), None if own.floor is None else _interval(kind, own.floor)
+    if floor is not None and own.config[kind]["samples"] == "any":
+        floor = floor_of_prompts(floor, int(own.clips.groupby("prompt_id").size().max()) if len(own.clips) else 1)
+    return answer_of(share, floor, own.lacking(), AnswerRule(**own.config["answer"]))
 
 
 def _interval(kind: str, row: pd.Series) -> Interval | None:
@@ -176,13 +204,9 @@ def _interval(kind: str, row: pd.Series) -> Interval | None:
     return None if np.isnan(ends[0]) else Interval(*ends)
 
 
-def _held_out(kind: str, real: pd.DataFrame) -> dict | None:
-    """Share of real held-out clips that are memorised by the threshold of the audit; None without such clips."""
-    if real.empty or not real.iloc[0]["n_prompts"]:
-        return None
-    floor = real.iloc[0]
-    shares = {part: _number(floor[f"{kind}_{part}"]) for part in ("share", "low", "high")}
-    return {"n": int(floor["n_prompts"])} | shares
+def _shares(kind: str, row: pd.Series) -> dict:
+    """The share of a row of table 2 that is memorised, with its interval."""
+    return {part: _number(row[f"{kind}_{part}"]) for part in ("share", "low", "high")}
 
 
 def _digest(clips: pd.DataFrame) -> str:
