@@ -10,8 +10,8 @@ import yaml
 from vidmem.base.logs import progress, start_logging
 from vidmem.base.store import load_table, save_text, write_atomic
 from vidmem.corpus.clip_frames import Frames
+from vidmem.exhibits import report_page
 from vidmem.exhibits.findings import findings
-from vidmem.exhibits.report_page import chosen_pairs, clips_of_models, data_address, playing_pair, render_page, sample_rows
 
 
 def beside(folder: str, name: str, content: bytes) -> str:
@@ -22,26 +22,29 @@ def beside(folder: str, name: str, content: bytes) -> str:
 
 def write_report(inputs, models: dict, corpora: dict, config: dict, page: str, folder: str) -> None:
     """`models` says of each model its label and corpus, in the order of the files. Without a folder, all is in the page."""
-    address = partial(beside, folder) if folder else data_address
+    address = partial(beside, folder) if folder else report_page.data_address
     frames = Frames.listed(inputs.frames, corpora)
     metrics = {kind: config[kind]["metric"] for kind in ("content", "motion")}
     clips = [frames.clips[frames.clips["set"] == f"generated-{name}"] for name in models]
-    rows = sample_rows(list(models), clips, [load_table(path) for path in inputs.scores], metrics)
+    rows = report_page.sample_rows(list(models), clips, [load_table(path) for path in inputs.scores], metrics)
     training = pd.read_csv(inputs.rows, keep_default_na=False, na_values={"content_score": "", "motion_score": ""})
-    pairs = chosen_pairs(rows, training, config["report"]["pairs"])
+    pairs = report_page.chosen_pairs(rows, training, config["report"]["pairs"])
     for corpus in corpora:
         frames.read(f"corpus-{corpus}", {match.training for match in pairs if models[match.model]["corpus"] == corpus})
     videos = {}
     for match, kind in progress(pairs.items(), "pairs", len(pairs), "pair"):
-        video = playing_pair(match, frames, models[match.model]["corpus"], config["motion"]["k"] + 1 if kind == "motion" else 1)
+        video = report_page.playing_pair(
+            match, frames, models[match.model]["corpus"], config["motion"]["k"] + 1 if kind == "motion" else 1
+        )
         videos[f"{match.model}/{match.generated}/{match.training}"] = address(f"pair-{len(videos) + 1}.mp4", video)
     verdict = json.loads(Path(inputs.verdict).read_text(encoding="utf-8"))
     tables = {name.removeprefix("table_"): pd.read_csv(path) for name, path in inputs.items() if name.startswith("table_")}
     pictures = {name.removeprefix("picture_"): path for name, path in inputs.items() if name.startswith("picture_")}
-    text = render_page({
-        "verdict": verdict, "models": models, "rows": rows, "videos": videos, "metrics": metrics, "beside": bool(folder), "corpora": corpora,
-        "counts": clips_of_models(rows, verdict), "findings": findings(tables, training, models, metrics),
-        "training": json.loads(training.to_json(orient="records")),
+    text = report_page.render_page({
+        "verdict": verdict, "models": models, "rows": rows, "videos": videos, "corpora": corpora,
+        "beside": bool(folder),
+        "counts": report_page.clips_of_models(rows, verdict), "training": report_page.clip_records(training),
+        "findings": findings(tables, training, models, metrics),
         "status": pd.read_csv(inputs.status, keep_default_na=False).to_dict("records"),
         "level": config["interval"]["level"], "configuration": yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
         "pictures": {what: address(f"{what}.png", Path(path).read_bytes()) for what, path in pictures.items()},

@@ -13,6 +13,7 @@ from vidmem.exhibits.answers import (
     UNDEFINED,
     AnswerRule,
     answer_of,
+    comparison_of,
     difference_interval,
     floor_of_prompts,
     lacking_parts,
@@ -73,19 +74,21 @@ def test_a_rule_outside_its_range_is_refused():
 
 
 MODEL = {
-    "prompted": True, "n_prompts": 96, "n_failed": 0, "training": {"n_clips": 78, "n_compared": 78},
-    "content": {"share": 0.375, "low": 0.284726, "high": 0.474893, "answer": REPLAYS,
-                "held_out": {"n": 18, "share": 0.0}, "worst": [{"generated": "p-1", "training": "t-2", "score": 0.953}]},
-    "motion": {"share": 0.125, "low": 0.073, "high": 0.206, "answer": INCONCLUSIVE,
-               "held_out": {"n": 18, "share": 2 / 18}, "worst": []},
+    "label": "Reference", "prompted": True, "prompts": ["a", "b"], "n_prompts": 96, "n_failed": 0,
+    "training": {"n_clips": 78, "n_compared": 78},
+    "content": {"share": 0.375, "low": 0.284726, "high": 0.474893, "answer": REPLAYS, "n_scored": 96,
+                "held_out": {"n": 18, "n_scored": 18, "share": 0.0},
+                "worst": [{"generated": "p-1", "training": "t-2", "score": 0.953}]},
+    "motion": {"share": 0.125, "low": 0.073, "high": 0.206, "answer": INCONCLUSIVE, "n_scored": 73,
+               "held_out": {"n": 18, "n_scored": 14, "share": 2 / 18}, "worst": []},
 }  # fmt: skip
 
 
 def test_the_summary_says_shares_floor_answers_and_what_is_missing():
     assert summary_of(MODEL, "Reference") == (
-        "Reference: 38 % of 96 prompts replay training content (28 to 47 %); 12 % replay its motion (7.3 to 21 %). "
-        "Real clips it never saw: 0 of 18 and 2 of 18. Content: replays. Motion: inconclusive. "
-        "Strongest match: p-1 against training clip t-2, 0.95."
+        "Reference: 38 % of 96 prompts replay training content (28 to 47 %); 12 % replay its motion (7.3 to 21 %; "
+        "73 have a motion score). Real clips it never saw: 0 of 18 by content, 2 of 18 by motion (14 have a motion score). "
+        "Content: replays. Motion: inconclusive. Strongest match: p-1 against training clip t-2, 0.95."
     )
     model = copy.deepcopy(MODEL) | {"prompted": False, "n_failed": 4, "training": {"n_clips": 16, "n_compared": 6}}
     model["motion"] |= {"share": None, "answer": UNDEFINED}
@@ -93,7 +96,43 @@ def test_the_summary_says_shares_floor_answers_and_what_is_missing():
     assert text.startswith("a b <script>: 38 % of 96 clips")
     assert "whether prompts replay its motion is not defined" in text
     assert "10 of 16 training clips could not be compared. 4 of 96 prompts gave no clip." in text
-    assert "Real clips it never saw: 0 of 18." in text
+    assert "Real clips it never saw: 0 of 18 by content." in text
+    model["motion"] |= {"share": 0.125, "held_out": {"n": 18, "n_scored": 0, "share": None}}
+    assert "0 of 18 by content, none by motion." in summary_of(model, "a")
+
+
+def model(label, content, motion, prompts=("a", "b")):
+    """Part of a verdict with these shares: (value, low, high), or None."""
+    parts = {
+        kind: dict(zip(("share", "low", "high"), share or (None,) * 3))
+        for kind, share in (("content", content), ("motion", motion))
+    }
+    return {"label": label, "prompts": list(prompts), **parts}
+
+
+def test_models_are_compared_with_the_interval_of_their_difference():
+    """By hand: 0.5 - 0.3 = 0.2, less hypot(0.1, 0.05) = 0.112, and more hypot(0.1, 0.05); 0.1 - 0.08 = 0.02 -+ hypot(0.05, 0.04)."""
+    first = model("A\u2028a", (0.3, 0.25, 0.35), (0.1, 0.05, 0.15))
+    second = model("B", (0.5, 0.4, 0.6), (0.08, 0.04, 0.12))
+    assert comparison_of([first]) == []
+    assert comparison_of([first, second]) == [
+        "By content, B is worse than A a by 20 percentage points (8.8 to 31). "
+        "By motion, A a and B cannot be told apart: A a leads B by 2 percentage points (-4.4 to 8.4)."
+    ]
+    (text,) = comparison_of([first, model("C", None, None, ("u",)), second])
+    assert text.startswith("By content, B is worse than A a by 20")
+    assert text.endswith("The models were not given the same prompts, so part of a difference may come from that.")
+    assert comparison_of([model(name, None, (0.1, 0.0, 0.2)) for name in "AB"])[0].startswith(
+        "By content, there are no two models"
+    )
+
+
+def test_the_worst_of_many_models_is_named_with_those_like_it():
+    rest = [model(name, (0.1, 0.05, 0.15), (0.5, 0.3, 0.7)) for name in "BCDEF"]
+    (text,) = comparison_of([*rest, model("A", (0.9, 0.8, 0.95), (0.6, 0.4, 0.8))])
+    content, motion = text.split(" By motion, ")
+    assert content == "By content, A is worse than B, the next of 6 models, by 80 percentage points (69 to 87)."
+    assert motion.startswith("A, B, C and 3 more cannot be told apart: A leads B by 10 percentage points (-18 to 38)")
 
 
 def test_percents_are_short_and_keep_their_sign():

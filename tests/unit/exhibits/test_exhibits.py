@@ -12,7 +12,7 @@ from vidmem.base.clip_table import clip_row, clip_table
 from vidmem.detection.evaluation import why_not_defined
 from vidmem.exhibits.detection_figures import detection_roc, magnitude_steps
 from vidmem.exhibits.figures import copies_figure, gallery, pair_words, plain_text, save_figure, score_distributions, strip
-from vidmem.exhibits.playable_clips import save_mp4, side_by_side
+from vidmem.exhibits.playable_clips import MARK, save_mp4, side_by_side
 from vidmem.exhibits.table_files import save_exhibit, to_latex, to_markdown
 from vidmem.exhibits.tables import HELD_OUT, memorization_rows, not_done_table, real_rows
 from vidmem.features.statistics import IntervalRule
@@ -193,8 +193,10 @@ def test_strip_shows_the_marked_frame():
 
 def test_clips_play_everywhere_and_repeat_byte_for_byte(tmp_path, stream):
     frames = stream.integers(0, 255, (5, 32, 32, 3), dtype=np.uint8)
-    both = side_by_side(frames, frames[:3])
+    both = side_by_side(frames, frames[:3], 0, 0, 1)
     assert both.shape == (5, 32, 64, 3)
+    assert (both[0, 0] == MARK).all()
+    assert np.array_equal(both[4], np.concatenate([frames[4], frames[2]], axis=1))
     for name in ("a.mp4", "b.mp4"):
         save_mp4(tmp_path / name, both, 5, loops=2)
     assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
@@ -225,9 +227,10 @@ def test_verdict_quotes_the_caption_of_the_corpus_that_was_searched(tmp_path):
             pd.DataFrame([match | {"verdict": True, "preset": f"preset of {name}", "search": "exact", "view": ""}]),
         )
     share = {f"{kind}_{part}": 0.5 for kind in ("content", "motion") for part in ("share", "low", "high")}
+    share |= {"content_scored": 1, "motion_scored": 0}
     rows = [{"model": m, "corpus": m, "kind": "all", "n_prompts": 1, "n_ok": 1, "n_failed": 0, **share} for m in "ab"]
     held = {"model": HELD_OUT, "kind": "heldout", "n_ok": 1, "n_failed": 0}
-    floor = {name: 0.25 for name in share}
+    floor = dict.fromkeys(share, 0.25) | {"content_scored": 4, "motion_scored": 3}
     rows += [
         held | {"corpus": "a", "n_prompts": 4} | floor,
         held | {"corpus": "b", "n_prompts": 0} | dict.fromkeys(share, np.nan),
@@ -241,12 +244,14 @@ def test_verdict_quotes_the_caption_of_the_corpus_that_was_searched(tmp_path):
     pd.DataFrame(left_out).to_csv(tmp_path / "not_done.csv", index=False)
     verdict = audit_verdict(tmp_path / "table2.csv", {}, scores, clips, pd.concat(corpora), config, tmp_path / "not_done.csv")
     assert verdict["not_done"] == left_out
-    assert verdict["models"]["a"]["content"]["held_out"] == {"n": 4, "share": 0.25, "low": 0.25, "high": 0.25}
+    assert verdict["models"]["a"]["content"]["held_out"] == {"n": 4, "n_scored": 4, "share": 0.25, "low": 0.25, "high": 0.25}
+    assert (verdict["models"]["a"]["motion"]["n_scored"], verdict["models"]["a"]["motion"]["held_out"]["n_scored"]) == (0, 3)
     assert verdict["models"]["b"]["motion"]["held_out"] is None
     assert [verdict["models"][name]["content"]["answer"] for name in "ab"] == ["replays", "inconclusive"]
     assert verdict["models"]["a"]["content"]["difference"]["low"] == 0.25  # both intervals are points here
     assert verdict["models"]["b"]["content"]["difference"] is None
-    assert verdict["summary"][0].startswith("Model a: 50 % of 1 prompts replay training content (50 to 50 %)")
+    assert verdict["summary"][0].startswith("By content, Model a and Model b cannot be told apart")
+    assert verdict["summary"][1].startswith("Model a: 50 % of 1 prompts replay training content (50 to 50 %)")
     assert verdict["models"]["a"]["training"] == {"n_clips": 1, "n_compared": 1, "absent": {}}
     quoted = [verdict["models"][name]["content"]["worst"][0]["caption"] for name in "ab"]
     assert quoted == ["caption of a", "caption of b"]

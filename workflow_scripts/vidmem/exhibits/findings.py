@@ -10,15 +10,19 @@ import pandas as pd
 from ..features.metrics import KINDS
 from .answers import percent
 from .calibration_table import CONFIGURED
+from .tables import HELD_OUT
 
 
 def findings(
-    tables: Mapping[str, pd.DataFrame], training: pd.DataFrame, models: Mapping[str, Mapping[str, Any]], metrics: Mapping[str, str]
+    tables: Mapping[str, pd.DataFrame],
+    training: pd.DataFrame,
+    models: Mapping[str, Mapping[str, Any]],
+    metrics: Mapping[str, str],
 ) -> dict[str, Any]:
     """Sentences by the part of the page that they stand in; 'held_out' has those of each model.
 
     Args:
-        tables: shares (table 2), calibration, copies and detection (table 3); where made, mitigation and inversion (its images).
+        tables: shares (table 2), calibration, copies, detection (table 3); where made, mitigation and inversion (its images).
         training: table of training_rows.
         models: model -> its label.
         metrics: kind -> metric of the verdict.
@@ -27,7 +31,7 @@ def findings(
     return {
         "held_out": {name: held_out_prompts(tables["shares"], name) for name in models},
         "copied": copied_most(training),
-        "calibration": calibrated(tables["calibration"], metrics),
+        "calibration": calibrated(tables["calibration"], tables["shares"], metrics),
         "copies": copies_found(tables["copies"], labels),
         "detection": detected(tables["detection"], labels),
         "mitigation": mitigated(tables["mitigation"], labels) if "mitigation" in tables else [],
@@ -48,54 +52,71 @@ def held_out_prompts(shares: pd.DataFrame, model: str) -> list[str]:
     row = rows.iloc[0]
     total = int(row["n_prompts"])
     counts = {kind: round(row[f"{kind}_share"] * total) for kind in KINDS if pd.notna(row[f"{kind}_share"])}
-    said = " and ".join(f"{count} by {kind}" for kind, count in counts.items())
-    if not any(counts.values()):
-        return [f"Prompts of held-out clips, which it never saw: none of {total} replays a training clip."] if counts else []
-    return [f"Prompts of held-out clips, which it never saw: of {total}, these replay another clip, a training clip: {said}."]
+    said = ", ".join(f"{count} of {total} by {kind}" for kind, count in counts.items())
+    comment = " A prompt need not describe a training clip to bring one back." if any(counts.values()) else ""
+    return [f"Prompts that describe clips it never saw and bring back a training clip: {said}.{comment}"] if counts else []
 
 
 def copied_most(training: pd.DataFrame) -> list[str]:
-    """The training clip that most generated clips replay by content.
+    """The training clips that are replayed most often and most closely by content.
 
     Args:
         training: table of training_rows.
     """
-    ranked = training.sort_values(["content_times", "content_score", "clip_id"], ascending=[False, False, True])
-    if ranked.empty or not ranked.iloc[0]["content_times"]:
+    often = training.sort_values(["content_times", "content_score", "clip_id"], ascending=[False, False, True])
+    close = training[training["content_verdict"].astype(bool)].sort_values(
+        ["content_score", "clip_id"], ascending=[False, True]
+    )
+    if close.empty:
         return ["No training clip was copied: no generated clip reaches the threshold of content."]
-    first = ranked.iloc[0]
-    caption, file = (f" ({words})" if words else "" for words in (first["caption"], first["file"]))
-    count = int(first["content_times"])
-    clips = f"{count} generated clip{'s replay' if count > 1 else ' replays'} its content, the closest at {first['content_score']:.2f}"
-    return [f"Copied most often: training clip {first['clip_id']}{file}{caption}. {clips}."]
+    most, first = often.iloc[0], close.iloc[0]
+    generated = named(first["content_generated"], first["content_generated_file"])
+    score = f"generated clip {generated} reaches {first['content_score']:.2f} of 1"
+    return [
+        f"Copied most closely: training clip {named(first['clip_id'], first['file'], first['caption'])}; {score}.",
+        f"Copied most often: training clip {named(most['clip_id'], most['file'], most['caption'])}; {most['content_times']} "
+        f"generated clip{'s replay' if most['content_times'] != 1 else ' replays'} its content.",
+    ]
 
 
-def calibrated(table: pd.DataFrame, metrics: Mapping[str, str]) -> list[str]:
+def named(clip: str, *about: str) -> str:
+    """A clip with its file and caption, where there are any.
+
+    >>> named("a", "films/a.mp4", ""), named("a", "", "")
+    ('a (films/a.mp4)', 'a')
+    """
+    return f"{clip} ({'; '.join(filter(None, about))})" if any(about) else clip
+
+
+def calibrated(table: pd.DataFrame, shares: pd.DataFrame, metrics: Mapping[str, str]) -> list[str]:
     """How often real clips fire whose match is not there, and how many edited copies are found, at the threshold in force.
 
     Args:
         table: table of calibration_table.
+        shares: table 2, which counts the held-out clips.
         metrics: kind -> metric of the verdict.
     """
+    held_out = shares[shares["model"] == HELD_OUT].set_index("corpus")["n_prompts"]
     rows = table[(table["normalisation"] == "raw") & (table["chosen_on"] == CONFIGURED)]
     said = []
     for corpus in rows["corpus"].unique():
         for kind, metric in metrics.items():
             own = rows[(rows["corpus"] == corpus) & (rows["metric"] == metric)].set_index("negatives")
             if "together" in own.index:
-                said.append(_calibrated(corpus, kind, own))
+                said.append(_calibrated(corpus, kind, own, int(held_out.get(corpus, 0))))
     return said
 
 
-def _calibrated(corpus: str, kind: str, own: pd.DataFrame) -> str:
+def _calibrated(corpus: str, kind: str, own: pd.DataFrame, held_out: int) -> str:
     row = own.loc["together"]
+    if pd.isna(row["fpr"]):
+        return f"{corpus}, {kind}: not measured, for the calibration supports no threshold."
     counts = [int(own.loc[name, "n_negative"]) if name in own.index else 0 for name in ("leave-one-out", "held-out")]
-    lacking = f"; {int(row['n_undefined'])} more have no {kind} score" if row["n_undefined"] else ""
+    clips = f"{counts[0]} training clips against all other scenes, and {counts[1]} of {held_out} held-out clips"
+    fired = f"{int(row['n_fired'])} of {int(row['n_negative'])} real clips fire by chance{_ends(row, 'fpr', percent)}"
+    lacking = f"; {int(row['n_undefined'])} more are too short for a {kind} score" if row["n_undefined"] else ""
     found = "" if pd.isna(row["recall"]) else f" It finds {percent(row['recall'])} of {int(row['n_positive'])} edited copies."
-    return (
-        f"{corpus}, {kind}: of real clips whose match is not there, {row['fpr_statement']} fire ({counts[0]} training clips "
-        f"compared with all other scenes, {counts[1]} held-out clips{lacking}).{found}"
-    )
+    return f"{corpus}, {kind}: {fired}: {clips}{lacking}.{found}"
 
 
 def copies_found(table: pd.DataFrame, labels: Mapping[str, str]) -> list[str]:
@@ -107,8 +128,12 @@ def copies_found(table: pd.DataFrame, labels: Mapping[str, str]) -> list[str]:
     """
     said = []
     for (model, data), rows in table.groupby(["model", "data"], sort=False):
-        counts = [f"{round(row.content_share * row.n)} of {row.n} with {row.copies}" for row in rows.itertuples()]
-        said.append(f"{labels.get(model, model)}, {data}s: prompts that bring back their own clip, by its copies: {', '.join(counts)}.")
+        counts = [
+            f"{round(row.content_share * row.n)} of {row.n} {f'with {row.copies}' if row.copies else 'held-out'}"
+            for row in rows.itertuples()
+        ]
+        name = f"{labels.get(model, model)}, {data}s"
+        said.append(f"{name}: prompts that bring back their own clip, by its copies in training: {', '.join(counts)}.")
     return said
 
 
@@ -125,14 +150,19 @@ def detected(table: pd.DataFrame, labels: Mapping[str, str]) -> list[str]:
     for model, own in rows.groupby("model", sort=False):
         own = own[own["steps"] == own["steps"].min()]
         best = own.sort_values(["auc", "detector"], ascending=[False, True]).iloc[0]
-        hits = ("" if pd.isna(best["tpr_at_1_fpr"]) else
-                f" At 1 % false alarms it finds {percent(best['tpr_at_1_fpr'])} of them{_ends(best, 'tpr', percent)}.")  # fmt: skip
-        said.append(
-            f"{labels.get(model, model)}: the best of {len(own)} detectors, {best['detector']}, tells {int(best['n_positive'])} prompts "
-            f"of clips with {best['copies']} copies from {int(best['n_negative'])} harmless prompts with an AUC of {best['auc']:.2f}"
-            f"{_ends(best, 'auc', '{:.2f}'.format)}.{hits}"
-        )
+        said.append(f"{labels.get(model, model)}: {_detector_words(best, len(own))}")
     return said
+
+
+def _detector_words(best: pd.Series, count: int) -> str:
+    """What the best of some detectors finds."""
+    copied = f"{int(best['n_positive'])} prompts of clips with {best['copies'].rstrip('+')} or more copies"
+    area = f"an AUC of {best['auc']:.2f}{_ends(best, 'auc', '{:.2f}'.format)}"
+    told = f"tells {copied} from {int(best['n_negative'])} harmless ones with {area}"
+    found = "" if pd.isna(best["tpr_at_1_fpr"]) else (
+        f" At 1 % false alarms it finds {percent(best['tpr_at_1_fpr'])} of them{_ends(best, 'tpr', percent)}."
+    )  # fmt: skip
+    return f"the best of {count} detectors ({best['detector']}) {told}.{found}"
 
 
 def mitigated(table: pd.DataFrame, labels: Mapping[str, str]) -> list[str]:
@@ -149,10 +179,12 @@ def mitigated(table: pd.DataFrame, labels: Mapping[str, str]) -> list[str]:
             before, after = (row[f"{kind}_share_{side}"] for side in ("before", "after"))
             if pd.isna(before) or pd.isna(after):
                 continue
-            removed = f", {percent((before - after) / before)} removed" if before > after else ""
-            parts.append(f"{kind} {round(before * total)} before and {round(after * total)} after{removed}")
+            removed = f" ({percent((before - after) / before)} removed)" if before > after else ""
+            parts.append(
+                f"{round(before * total)} of {total} prompts replay {kind} before and {round(after * total)} after{removed}"
+            )
         said.append(
-            f"“{row['name']}” on {labels.get(row['model'], row['model'])}: prompts of {total} that replay: {'; '.join(parts)}. "
+            f"“{row['name']}” on {labels.get(row['model'], row['model'])}: {', '.join(parts)}. "
             f"The new clips resemble the old ones by {row['clip_similarity']:.2f} (1: the same)."
         )
     return said
@@ -168,7 +200,8 @@ def inverted(images: pd.DataFrame) -> list[str]:
     for model, rows in images.groupby("model", sort=False):
         seen = rows["split"] != "heldout"
         counts = [(int((part["n_replicated"] > 0).sum()), len(part)) for part in (rows[seen], rows[~seen])]
-        said.append(f"“{model}”: {counts[0][0]} of {counts[0][1]} training images come back, and {counts[1][0]} of {counts[1][1]} held-out images.")
+        training, held_out = (f"{found} of {total}" for found, total in counts)
+        said.append(f"“{model}”: {training} training images come back, and {held_out} held-out images.")
     return said
 
 

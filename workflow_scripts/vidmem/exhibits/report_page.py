@@ -83,7 +83,10 @@ def chosen_pairs(rows: Iterable[Mapping[str, Any]], training: pd.DataFrame, most
         Match -> its kind. There is one match for two clips: that of the kind that counts, else of content.
     """
     wanted = [
-        (not row[kind]["verdict"], kind, -row[kind]["score"], _match_of(row, kind)) for row in rows for kind in KINDS if row[kind]
+        (not row[kind]["verdict"], kind, -row[kind]["score"], _match_of(row, kind))
+        for row in rows
+        for kind in KINDS
+        if row[kind]
     ]
     for clip in training.to_dict("records"):
         for kind in (kind for kind in KINDS if clip[f"{kind}_generated"]):
@@ -106,6 +109,17 @@ def pair_key(match: Match) -> tuple[str, str, str]:
     return match.model, match.generated, match.training
 
 
+def clip_records(training: pd.DataFrame) -> list[dict[str, Any]]:
+    """What the page says of every training clip.
+
+    Args:
+        training: table of training_rows.
+    """
+    about = [f"{kind}_{name}" for kind in KINDS for name in ("score", "threshold", "model", "generated", "times")]
+    shown = training[["clip_id", "source", "file", "caption", "copies", "answer", *about]]
+    return shown.astype(object).where(shown.notna(), None).to_dict("records")
+
+
 def clips_of_models(rows: Iterable[Mapping[str, Any]], verdict: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Number of generated clips of every model, how many have a score by kind, and its thresholds by kind.
 
@@ -113,10 +127,10 @@ def clips_of_models(rows: Iterable[Mapping[str, Any]], verdict: Mapping[str, Any
         rows: see sample_rows.
         verdict: verdict of the audit.
     """
-    found: dict[str, dict[str, Any]] = {
-        name: {"clips": 0, "scored": dict.fromkeys(KINDS, 0), "limits": {kind: about[kind]["definition"]["threshold"] for kind in KINDS}}
-        for name, about in verdict["models"].items()
-    }  # fmt: skip
+    found: dict[str, dict[str, Any]] = {}
+    for name, about in verdict["models"].items():
+        limits = {kind: about[kind]["definition"]["threshold"] for kind in KINDS}
+        found[name] = {"clips": 0, "scored": dict.fromkeys(KINDS, 0), "limits": limits}
     for row in rows:
         own = found[row["model"]]
         own["clips"] += 1

@@ -46,22 +46,20 @@
     }
   });
 
-  const words = (row, kind) => {
+  const words = (row, kind, training) => {
     const match = row[kind], limit = data.counts[row.model].limits[kind];
-    if (!match) return `${kind}: no score`;
-    const how = `frames ${match.frames[0]} and ${match.frames[1]}${match.view ? `, seen ${match.view}` : ""}`;
-    const against = named(match.match, fileOf(match.match));
-    return `${kind}: ${score(match)} (threshold ${limit === null ? "none" : limit}) against ${against}, ${how}: ${match.verdict ? "replayed" : "not replayed"}`;
+    if (!match) return `No ${kind} score.`;
+    const against = match.match === training ? "" : ` against ${named(match.match, fileOf(match.match))}`;
+    const frames = `training frame ${match.frames[0]}, generated frame ${match.frames[1]}${match.view ? `, seen ${match.view}` : ""}`;
+    const reached = match.verdict ? "replayed" : "not replayed";
+    return `Score by ${kind}: ${score(match)}${against} (threshold ${limit === null ? "none" : limit}): ${reached}; ${frames}.`;
   };
-  const prompted = (row) => make("p", row.prompt ? `Prompt: ${row.prompt}` : "Without a prompt.");
-  const copied = (training) => {
-    const clip = clipOf.get(training);
-    return make("p", clip ? `Training clip: ${named(training, clip.file)}. Caption: ${clip.caption || "none"}. Copies in training: ${clip.copies}.` : `Training clip: ${training}.`);
-  };
-  const describe = (row, training) => {
-    const box = make("div");
-    box.append(player(row.model, row.id, training), make("p", `Generated clip: ${named(row.id, row.file)}, ${label(row.model)}.`));
-    box.append(prompted(row), copied(training), ...KINDS.map((kind) => make("p", words(row, kind))));
+  // A pair: the video, the scores of some kinds, and what is known of both clips.
+  const describe = (row, training, kinds, kind) => {
+    const box = make(kind ? "article" : "div", undefined, kind), clip = clipOf.get(training) || {file: "", caption: "", copies: "unknown"};
+    box.append(player(row.model, row.id, training), ...kinds.map((name) => make("p", words(row, name, training))));
+    box.append(make("p", `Training clip: ${named(training, clip.file)}, copies ${clip.copies}. ${clip.caption ? `Caption: ${clip.caption}` : "No caption."}`));
+    box.append(make("p", `Generated clip: ${named(row.id, row.file)}, ${label(row.model)}. ${row.prompt ? `Prompt: ${row.prompt}` : "No prompt."}`));
     return box;
   };
 
@@ -75,7 +73,7 @@
   byId("dialog").addEventListener("close", () => byId("dialog-body").replaceChildren());
   const openRow = (row, kind) => {
     const match = row[kind] || row.content || row.motion;
-    open(`${row.id}, ${label(row.model)}`, match ? describe(row, match.match) : make("p", row.reason || "No match."));
+    open(`${row.id}, ${label(row.model)}`, match ? describe(row, match.match, KINDS) : make("p", row.reason || "No match."));
   };
 
   // Worst matches: the strongest by content, then by motion, one for each training clip of a model.
@@ -85,9 +83,7 @@
       const best = data.rows.filter((row) => row.model === model && row[kind]).sort((a, b) => b[kind].score - a[kind].score)
         .filter((row) => !shown.has(row[kind].match) && shown.add(row[kind].match)).slice(0, kind === "content" ? 4 : 2);
       for (const row of best) {
-        const card = make("article", undefined, "pair");
-        card.append(player(row.model, row.id, row[kind].match), make("p", `${label(model)}, ${words(row, kind)}`));
-        card.append(prompted(row), copied(row[kind].match), make("p", `Generated clip: ${named(row.id, row.file)}`, "quiet"));
+        const card = describe(row, row[kind].match, [kind], "pair");
         byId("worst").append(card);
         const video = card.querySelector("video");
         if (video) seen.observe(video);
@@ -97,11 +93,11 @@
 
   // All prompts.
   const matched = (row) => row.content || row.motion;
-  const splitOf = (row) => (data.models[row.model].prompted ? SPLITS[row.split] || row.split : "there is no prompt");
+  const splitOf = (row) => (data.models[row.model].prompted ? SPLITS[row.split] || row.split : "nothing, no prompt");
   const sourcesOf = (row) => KINDS.map((kind) => row[kind] && clipOf.has(row[kind].match) && clipOf.get(row[kind].match).source).filter(Boolean);
   const copiesOf = (row) => (matched(row) && clipOf.has(matched(row).match) ? clipOf.get(matched(row).match).copies : 0);
   const columns = [
-    ["Model", (row) => label(row.model)], ["Generated clip", (row) => row.id], ["Prompt", (row) => row.prompt],
+    ["Model", (row) => label(row.model)], ["Generated clip", (row) => row.id], ["Prompt", (row) => row.prompt || "none"],
     ["Content", (row) => (row.content ? row.content.score : -2)], ["Motion", (row) => (row.motion ? row.motion.score : -2)],
     ["Closest training clip", (row) => (matched(row) ? matched(row).match : "")], ["Its copies", copiesOf], ["Prompt describes", splitOf],
   ];
@@ -183,7 +179,7 @@
     const row = rowOf.get(`${clip[`${kind}_model`]}/${clip[`${kind}_generated`]}`);
     if (!row) return [];
     const text = `${kind}: ${clip[`${kind}_score`].toFixed(3)} (threshold ${clip[`${kind}_threshold`] || "none"}), ${named(row.id, row.file)}, ${label(row.model)} `;
-    return [make("br"), text, act("Show the pair", "", () => open(`${clip.clip_id} and ${row.id}`, describe(row, clip.clip_id)))];
+    return [make("br"), text, act("Show the pair", "", () => open(`${clip.clip_id} and ${row.id}`, describe(row, clip.clip_id, KINDS)))];
   };
   const search = () => {
     const text = byId("clip-text").value.trim().toLowerCase(), shown = state.printing ? PRINTED : most;
