@@ -1,4 +1,4 @@
-"""The report page in a real browser: it opens from disk, plays, sorts, filters and searches.."""
+"""The report page in a real browser: it opens from disk, plays, sorts, filters, searches and prints."""
 
 import io
 
@@ -8,22 +8,38 @@ import pytest
 
 from vidmem.exhibits.clip_rows import COLUMNS
 from vidmem.exhibits.playable_clips import write_mp4
-from vidmem.exhibits.report_page import data_address, in_step, render_page
+from vidmem.exhibits.report_page import clip_records, clips_of_models, data_address, render_page
 
 HOSTILE = "</script><img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
 KIND = {
-    "definition": {}, "answer": "replays", "reason": "at least 4 % more", "difference": None, "share": 0.375, "low": 0.28,
-    "high": 0.47, "held_out": {"n": 18, "share": 0.0, "low": 0.0, "high": 0.1}, "worst": [],
+    "definition": {"metric": "gsscd", "threshold": 0.5}, "answer": "replays", "reason": "at least 4 % more", "difference": None,
+    "share": 0.375, "low": 0.28, "high": 0.47, "n_scored": 96, "worst": [],
+    "held_out": {"n": 18, "n_scored": 18, "share": 0.0, "low": 0.0, "high": 0.1},
 }  # fmt: skip
+MODEL = {
+    "label": "Model <b>M</b>", "prompted": True, "n_prompts": 96, "n_ok": 96, "n_failed": 0,
+    "training": {"n_clips": 8, "n_compared": 8, "absent": {}}, "content": KIND,
+    "motion": KIND | {"n_scored": 80, "held_out": KIND["held_out"] | {"n_scored": 14}},
+    "generated_sha256": "0" * 64, "model": {"path": "a/b", "revision": None, "files": {HOSTILE: "3" * 64}},
+}  # fmt: skip
+VERDICT = {
+    "run": "x", "summary": [f"By content: {HOSTILE}", "Model M", "Model N"], "answer": {"margin": 0.1, "missing": 0.1},
+    "models": {"m": MODEL, "n": MODEL},
+    "not_done": [{"model": "m", "what": "inversion", "status": "not_defined", "reason": HOSTILE}],
+    "provenance": {"vidmem": "0", "commit": None, "seed": 0, "computed_by": ["p"],
+                   "config_sha256": "1" * 64, "corpus_sha256": "2" * 64},
+}  # fmt: skip
+PIXEL = bytes.fromhex("89504e470d0a1a0a0000000d4948445200000001000000010806000000"
+                      "1f15c4890000000d49444154789c6360000002000001e221bc330000000049454e44ae426082")  # fmt: skip
 
 
-def clip(number, caption):
+def clip(number):
     values = dict.fromkeys(COLUMNS, "") | {
-        "clip_id": f"t{number}", "caption": caption, "file": f"films/{number}.mp4", "copies": number,
-        "answer": f"Answer on t{number}.",
+        "clip_id": f"t{number}", "caption": HOSTILE if number == 3 else f"caption {number}", "file": f"films/{number}.mp4",
+        "source": "film" if number < 4 else "game", "copies": number, "answer": f"Answer on t{number}.",
+        "content_times": number == 6, "motion_times": 0, "content_score": 0.9, "motion_score": np.nan, "content_threshold": 0.5,
     }  # fmt: skip
-    values |= {"content_times": number == 6, "motion_times": 0}
-    return values | {"content_model": "m" if number % 2 else "n", "content_generated": f"g{number}", "content_score": 0.9}
+    return values | {"content_model": "m" if number % 2 else "n", "content_generated": f"g{number}"}
 
 
 def row(number):
@@ -35,73 +51,104 @@ def row(number):
         "frames": [1, 2],
     }
     return {"model": "m" if number % 2 else "n", "id": f"g{number}", "prompt": HOSTILE if number == 5 else f"prompt {number}",
-            "target": "", "split": "member", "copies": number, "status": "ok", "reason": "", "content": match,
-            "motion": match | {"score": 0.1, "verdict": False}}  # fmt: skip
+            "file": f"out/{number}.mp4", "split": "heldout" if number == 8 else "member", "reason": "", "content": match,
+            "motion": None if number % 10 == 0 else match | {"score": 0.1, "verdict": number in (1, 2, 40, 41)}}  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def page_file(tmp_path_factory):
+def video():
     file = io.BytesIO()
     write_mp4(file, np.random.default_rng(0).integers(0, 256, (16, 32, 64, 3)).astype(np.uint8), 8.0, 128, 2)
-    rows = [row(number) for number in range(120)]
-    model = {
-        "label": "Model <b>M</b>", "prompted": True, "n_prompts": 96, "n_ok": 96, "n_failed": 0,
-        "training": {"n_clips": 8, "n_compared": 8, "absent": {}},
-        "content": KIND, "motion": KIND | {"share": None, "answer": "not defined"},
-        "generated_sha256": "0" * 64, "model": {"path": "a/b", "revision": None, "files": {}},
-    }  # fmt: skip
-    verdict = {
-        "run": "x", "summary": [f"Model: {HOSTILE}"], "answer": {"margin": 0.1, "missing": 0.1},
-        "models": {"m": model, "n": model},
-        "not_done": [{"model": "m", "what": "inversion", "status": "not_defined", "reason": HOSTILE}],
-        "provenance": {"vidmem": "0", "commit": None, "seed": 0, "computed_by": ["p"],
-                       "config_sha256": "1" * 64, "corpus_sha256": "2" * 64},
-    }  # fmt: skip
-    pixel = data_address("image/png", bytes.fromhex(
-        "89504e470d0a1a0a0000000d4948445200000001000000010806000000"
-        "1f15c4890000000d49444154789c6360000002000001e221bc330000000049454e44ae426082"
-    ))  # fmt: skip
+    return file.getvalue()
+
+
+def write_page(path, count, address, beside=False):
+    """A page of `count` generated clips. `address` stores a file and gives its address."""
+    rows, played = [row(number) for number in range(count)], video()
+    told = {part: [HOSTILE] for part in ("copied", "calibration", "copies", "detection", "mitigation", "inversion")}
     text = render_page({
-        "verdict": verdict, "models": {name: {"label": f"Model {name}", "prompted": True} for name in "mn"}, "rows": rows,
-        "training": [clip(number, HOSTILE if number == 3 else f"caption {number}") for number in range(8)],
-        "videos": {f"{one['model']}/{one['id']}/{one['content']['match']}": data_address("video/mp4", file.getvalue())
-                   for one in rows[:9]},
-        "limits": {"content": 0.5, "motion": 0.5}, "metrics": {"content": "gsscd", "motion": "wofs_k"},
+        "verdict": VERDICT, "models": {name: {"label": f"Model {name}", "prompted": True} for name in "mn"}, "rows": rows,
+        "training": clip_records(pd.DataFrame([clip(number) for number in range(8)])), "beside": beside, "level": 0.95,
+        "videos": {f"{one['model']}/{one['id']}/{one['content']['match']}": address(f"pair-{place}.mp4", played)
+                   for place, one in enumerate(rows[:9])},
         "status": [{"set": "corpus-x", "source": HOSTILE, "split": "member", "status": "ok", "reason": "", "clips": 8}],
-        "scored": {name: {"content": [60, 60], "motion": [40, 60]} for name in "mn"}, "calibration": [],
-        "configuration": HOSTILE,
-        "pictures": dict.fromkeys(("scores", "calibration", "motion", "copies", "detection"), pixel),
+        "corpora": {"x": {"sources": [{"name": HOSTILE, "path": "films.csv", "revision": None}]}},
+        "counts": clips_of_models(rows, VERDICT), "findings": told | {"held_out": {"m": [HOSTILE], "n": []}},
+        "configuration": HOSTILE, "pictures": {"scores": address("scores.png", PIXEL), "motion": address("motion.png", PIXEL)},
     })  # fmt: skip
-    path = tmp_path_factory.mktemp("page") / "report.html"
     path.write_text(text, encoding="utf-8")
     return path
 
 
+@pytest.fixture(scope="module")
+def page_file(tmp_path_factory):
+    return write_page(tmp_path_factory.mktemp("page") / "report.html", 120, data_address)
+
+
 @pytest.fixture
-def page(browser, page_file):
-    opened, said = browser.new_page(), []
-    opened.on("console", lambda message: said.append(message.text))
-    opened.on("pageerror", lambda error: said.append(str(error)))
-    opened.on("request", lambda request: said.append(request.url) if not request.url.startswith(("file:", "data:")) else None)
-    opened.goto(page_file.as_uri())
-    yield opened
-    assert said == []  # no error, no warning, and nothing from the network
-    opened.close()
+def opened(browser):
+    """Opens a page; it may neither complain nor ask the network for anything."""
+    pages, said = [], []
+
+    def open_page(path, **options):
+        page = browser.new_page(**options)
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", lambda asked: said.append(asked.url) if not asked.url.startswith(("file:", "data:")) else None)
+        page.goto(path.as_uri())
+        pages.append(page)
+        return page
+
+    yield open_page
+    assert said == []
+    for page in pages:
+        page.close()
+
+
+@pytest.fixture
+def page(opened, page_file):
+    return opened(page_file)
 
 
 def cells(page, column):
     return page.locator(f"#table tbody tr td:nth-child({column})").all_inner_texts()
 
 
+def plays(page, selector):
+    """Whether a video plays. The page forbids scripts in texts, so Playwright's own waiting does not run."""
+    video = page.locator(selector).first
+    for _ in range(100):
+        if video.evaluate("video => video.currentTime") > 0:
+            return True
+        page.wait_for_timeout(100)
+    return False
+
+
 def test_hostile_captions_show_as_text(page):
     assert page.title() == "Audit x: what the models replay"
-    assert HOSTILE in page.inner_text("#answer .summary")
+    assert HOSTILE in page.inner_text("#answer .lead")
+    for part in ("#about", "#sure", "#more", "#omitted"):
+        assert HOSTILE in page.locator(part).evaluate("part => part.textContent")
     page.fill("#by-text", "onerror")
     assert cells(page, 3) == [HOSTILE]
     page.fill("#clip-text", "t3")
     assert HOSTILE in page.inner_text("#clips")
     assert "Model <b>M</b>" in page.inner_text("#answer")
     assert page.title() == "Audit x: what the models replay"
+
+
+def test_the_head_compares_the_models_and_says_what_each_number_counts(page):
+    text = page.inner_text("#answer")
+    assert "1 of 18" not in text
+    assert "Real clips it never saw: 0 of 18 (14 have a motion score)." in text
+    assert "80 of the 96 prompts have a motion score." in text
+    assert "Model <b>M</b>: 60 clips of 96 prompts, 48 with a motion score." in page.inner_text("#prompts")
+    assert VERDICT["summary"][1] not in page.inner_text("#answer .lead")
+
+
+def test_words_are_explained_where_they_lead(page):
+    assert page.locator(".term").count() > 6
+    for address in page.locator(".term").evaluate_all("terms => terms.map((term) => term.getAttribute('href'))"):
+        assert page.locator(f"dt{address}").count() == 1
 
 
 def test_the_table_sorts_pages_and_filters(page):
@@ -117,11 +164,30 @@ def test_the_table_sorts_pages_and_filters(page):
     page.select_option("#by-model", "m")
     page.select_option("#by-verdict", "content")
     assert page.inner_text("#found") == "15 of 120 generated clips"
-    page.select_option("#by-verdict", "motion")
-    assert page.inner_text("#found") == "0 of 120 generated clips"
     page.select_option("#by-verdict", "none")
     page.fill("#by-text", "prompt 11")
     assert set(cells(page, 3)) == {f"prompt {number}" for number in (111, 113, 115, 117, 119)}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "count"),
+    [("any", 31), ("content", 30), ("motion", 3), ("both", 2), ("content only", 28), ("motion only", 1), ("none", 89)],
+)
+def test_the_verdicts_of_both_kinds_are_told_apart(page, wanted, count):
+    page.select_option("#by-verdict", wanted)
+    assert page.inner_text("#found") == f"{count} of 120 generated clips"
+
+
+def test_scores_sources_and_what_a_prompt_describes_filter(page):
+    page.fill("#by-content", "0.9")
+    assert page.inner_text("#found") == "11 of 120 generated clips"
+    page.fill("#by-motion", "0.1")
+    assert page.inner_text("#found") == "9 of 120 generated clips"  # 0 and 10 have no motion score
+    page.select_option("#by-source", "game")
+    assert set(cells(page, 6)) == {"t4\nfilms/4.mp4", "t5\nfilms/5.mp4", "t6\nfilms/6.mp4"}
+    page.select_option("#by-source", "")
+    page.select_option("#by-split", "a held-out clip")
+    assert cells(page, 2) == ["g8\nout/8.mp4"]
 
 
 def test_a_clip_is_found_by_id_file_and_caption(page):
@@ -129,6 +195,7 @@ def test_a_clip_is_found_by_id_file_and_caption(page):
         page.fill("#clip-text", text)
         assert page.locator("#clips li").count() == 1
         assert "Answer on t6." in page.inner_text("#clips li")
+        assert "content: 0.900 (threshold 0.5), g6 (out/6.mp4), Model n" in page.inner_text("#clips li")
     page.click("#clips li button")
     assert page.inner_text("#dialog-title") == "t6 and g6"
     page.keyboard.press("Escape")
@@ -137,41 +204,64 @@ def test_a_clip_is_found_by_id_file_and_caption(page):
     assert "Not among the 8 training clips" in page.inner_text("#clips-found")
 
 
-def test_a_pair_opens_by_keyboard_and_plays(page):
+def test_a_pair_opens_by_keyboard_plays_and_names_thresholds_and_files(page):
     page.locator("#table tbody tr:first-child button").first.focus()
     page.keyboard.press("Enter")
-    video = page.locator("#dialog video")
-    for _ in range(100):  # the page forbids scripts in texts, so Playwright's own waiting does not run
-        if video.evaluate("video => video.currentTime") > 0:
-            break
-        page.wait_for_timeout(100)
-    assert video.evaluate("video => video.currentTime") > 0
-    assert video.evaluate("video => video.videoWidth") == 256
-    assert "prompt 0" in page.inner_text("#dialog-body")
+    assert plays(page, "#dialog video")
+    assert page.locator("#dialog video").evaluate("video => video.videoWidth") == 256
+    said = page.inner_text("#dialog-body")
+    assert "Score by content: 1.000 (threshold 0.5): replayed; training frame 1, generated frame 2." in said
+    assert "No motion score." in said
+    assert "Training clip: t0 (films/0.mp4), copies 0. Caption: caption 0" in said
+    assert "Generated clip: g0 (out/0.mp4), Model n. Prompt: prompt 0" in said
     page.keyboard.press("Escape")
-    page.fill("#by-text", "g119")
+    page.fill("#by-text", "out/119.mp4")
     page.click("#table tbody button >> nth=0")
-    assert "no video in the page" in page.inner_text("#dialog-body")
+    assert "This pair has no video" in page.inner_text("#dialog-body")
 
 
-def test_the_page_fits_a_phone_and_the_dark(browser, page_file):
+def test_videos_and_pictures_beside_the_page_show_from_disk(opened, tmp_path):
+    def beside(name, content):
+        (tmp_path / "report").mkdir(exist_ok=True)
+        (tmp_path / "report" / name).write_bytes(content)
+        return f"report/{name}"
+
+    page = opened(write_page(tmp_path / "report.html", 12, beside, beside=True))
+    assert "data:" not in page.content().split("</head>")[1]
+    assert page.locator("figure img").first.evaluate("image => image.naturalWidth") == 1
+    page.locator("#worst video").first.scroll_into_view_if_needed()
+    assert plays(page, "#worst video")
+
+
+def test_the_page_fits_a_phone_and_the_dark(opened, page_file):
     for scheme in ("light", "dark"):
-        opened = browser.new_page(viewport={"width": 360, "height": 740}, color_scheme=scheme)
-        opened.goto(page_file.as_uri())
-        assert opened.evaluate("document.documentElement.scrollWidth") <= 360
-        background = opened.evaluate("getComputedStyle(document.body).backgroundColor")
+        page = opened(page_file, viewport={"width": 360, "height": 740}, color_scheme=scheme)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        background = page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (background == "rgb(255, 255, 255)") == (scheme == "light")
-        opened.close()
+        assert page.evaluate("getComputedStyle(document.querySelector('figure img')).backgroundColor") == "rgb(255, 255, 255)"
+        row = page.locator("#table tbody tr").first
+        assert row.evaluate("row => row.scrollWidth <= row.clientWidth")
+        boxes = [cell.bounding_box() for cell in row.locator("td").all()]
+        assert all(below["y"] >= above["y"] + above["height"] for above, below in zip(boxes, boxes[1:]))  # a card, no line
+        page.click("#table thead button >> text=Content")
+        assert cells(page, 4)[0] == "-0.190"
 
 
-def test_clips_play_in_step(stream):
-    training, generated = (stream.integers(0, 200, (length, 32, 32, 3)).astype(np.uint8) for length in (8, 6))
-    both = in_step(training, generated, 5, 2, 1)
-    assert both.shape == (9, 32, 64, 3)
-    assert np.array_equal(both[5, 1:-1, 1:32], training[5, 1:-1, 1:])
-    assert np.array_equal(both[5, 1:-1, 32:-1], generated[2, 1:-1, :-1])
-    assert (both[5, 0] == (255, 196, 0)).all()
-    assert np.array_equal(both[4, :, :32], training[4])
-    assert np.array_equal(both[0, :, 32:], generated[0])
-    assert np.array_equal(both[-1, :, :32], training[-1])
-    assert not pd.isna(both.max())
+def test_a_print_has_all_rows_up_to_a_number_and_says_what_it_lacks(opened, tmp_path, page):
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    page.emulate_media(media="print", color_scheme="dark")
+    assert len(cells(page, 1)) == 120
+    assert page.locator("details:not([open])").count() == 0
+    assert not page.is_visible("#by-text")
+    assert page.inner_text("#unprinted") == ""
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    page.emulate_media(media="screen")
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert len(cells(page, 1)) == 50
+    assert page.locator("details[open]").count() == 0
+    long = opened(write_page(tmp_path / "long.html", 1003, data_address))
+    long.evaluate("dispatchEvent(new Event('beforeprint'))")
+    long.emulate_media(media="print")
+    assert long.locator("#table tbody tr").count() == 1000
+    assert long.inner_text("#unprinted") == "3 further rows are not printed."

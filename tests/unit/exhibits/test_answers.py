@@ -111,7 +111,7 @@ def model(label, content, motion, prompts=("a", "b")):
 
 
 def test_models_are_compared_with_the_interval_of_their_difference():
-    """By hand: 0.5 - 0.3 = 0.2, less hypot(0.1, 0.05) = 0.112, and more hypot(0.1, 0.05); 0.1 - 0.08 = 0.02 -+ hypot(0.05, 0.04)."""
+    """By hand: 0.5 - 0.3 = 0.2, less and more hypot(0.1, 0.05) = 0.112; 0.1 - 0.08 = 0.02, less and more hypot(0.05, 0.04)."""
     first = model("A\u2028a", (0.3, 0.25, 0.35), (0.1, 0.05, 0.15))
     second = model("B", (0.5, 0.4, 0.6), (0.08, 0.04, 0.12))
     assert comparison_of([first]) == []

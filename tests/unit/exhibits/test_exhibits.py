@@ -208,6 +208,18 @@ def test_clips_play_everywhere_and_repeat_byte_for_byte(tmp_path, stream):
     assert len(read_video(tmp_path / "a.mp4", 100, 5.0).frames) == 10
 
 
+def test_clips_play_in_step_and_matching_frames_are_marked(stream):
+    training, generated = (stream.integers(0, 200, (length, 32, 32, 3)).astype(np.uint8) for length in (8, 6))
+    both = side_by_side(training, generated, 5, 2, 1)
+    assert both.shape == (9, 32, 64, 3)
+    assert np.array_equal(both[5, 1:-1, 1:32], training[5, 1:-1, 1:])
+    assert np.array_equal(both[5, 1:-1, 32:-1], generated[2, 1:-1, :-1])
+    assert (both[5, 0] == MARK).all()
+    assert np.array_equal(both[4, :, :32], training[4])
+    assert np.array_equal(both[0, :, 32:], generated[0])
+    assert np.array_equal(both[-1, :, :32], training[-1])
+
+
 def test_verdict_quotes_the_caption_of_the_corpus_that_was_searched(tmp_path):
     from vidmem.base.store import save_table
     from vidmem.exhibits.verdict import audit_verdict

@@ -20,7 +20,7 @@ from vidmem.exhibits.clip_index import SHOWN, clip_index, clip_label
 from vidmem.exhibits.figures import gallery, image_panel, motion_panel, pair_words, save_figure
 from vidmem.exhibits.playable_clips import save_mp4
 from vidmem.exhibits.table_files import short_name
-from vidmem.exhibits.verdict import _kind_verdict
+from vidmem.exhibits.verdict import _Evidence, _worst
 from workflow_helpers import ROOT
 
 HOSTILE = [*NAMES, "</script><script>alert(1)</script>.mp4"]
@@ -103,10 +103,7 @@ def test_a_caption_with_a_file_stays_clear_of_the_title(stream):
 
 def worst_of(provenances):
     training, made, scores = matched(provenances)
-    share = pd.Series({f"content_{part}": 0.5 for part in ("share", "low", "high")})
-    config = {"content": {"metric": "gsscd", "threshold": 0.5}, "answer": {"margin": 0.1, "missing": 0.1}}
-    own = training.set_index("clip_id")
-    return _kind_verdict("content", share, pd.DataFrame(), scores, "gsscd", made, own, config, [])["worst"]
+    return _worst("gsscd", _Evidence(pd.Series(), None, scores, made, training.set_index("clip_id"), {}))
 
 
 def test_a_verdict_names_the_files_of_closed_models_only(tmp_path):

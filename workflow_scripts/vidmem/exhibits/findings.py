@@ -145,10 +145,10 @@ def detected(table: pd.DataFrame, labels: Mapping[str, str]) -> list[str]:
         labels: model -> its name for people.
     """
     rows = table[(table["status"] == "ok") & (table["truth"] == "planted") & table["auc"].notna()]
-    rows = rows[(rows["generations"] == 1) & (rows["data"] == "video") & rows["copies"].astype(str).str.endswith("+")]
+    rows = rows[(rows["generations"] == 1) & (rows["steps"].astype(str) == "1")]
+    rows = rows[(rows["data"] == "video") & rows["copies"].astype(str).str.endswith("+")]
     said = []
     for model, own in rows.groupby("model", sort=False):
-        own = own[own["steps"] == own["steps"].min()]
         best = own.sort_values(["auc", "detector"], ascending=[False, True]).iloc[0]
         said.append(f"{labels.get(model, model)}: {_detector_words(best, len(own))}")
     return said
