@@ -156,6 +156,19 @@ def test_a_threshold_reruns_seconds_of_work(smoke, run):
         assert not jobs & heavy, key
 
 
+def test_videos_beside_the_page_are_files(finished, run):
+    root = finished / "results/smoke"
+    whole = (root / "report.html").read_text()
+    text = run(finished, "--cores", "2", *changed(finished, "report/videos", "beside")).text
+    assert set(re.findall(r"^(\w+) +\d+$", text, re.M)) - {"all", "total"} == {"write_verdict", "write_report"}
+    page, files = (root / "report.html").read_text(), sorted(path.name for path in (root / "report").glob("[a-z]*"))
+    assert "data:video" in whole
+    assert "data:video" not in page
+    assert len(page) < len(whole) / 2
+    assert {"pair-1.mp4", "scores.png"} <= set(files)
+    assert all(f"report/{name}" in page for name in files)
+
+
 def test_a_larger_batch_generates_nothing_again(smoke, run):
     text = run(smoke[0], "-n", "--cores", "2", *changed(smoke[0], "models/tiny-text/batch", 3)).text
     assert "generate_clips" not in text
