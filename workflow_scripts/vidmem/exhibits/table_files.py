@@ -71,8 +71,10 @@ def to_markdown(table: pd.DataFrame, caption: str = "", note: str = "") -> str:
 
 def to_latex(table: pd.DataFrame, caption: str = "", note: str = "", label: str = "") -> str:
     """Format a table as a LaTeX tabular, in a table environment if it has a caption. Special characters are escaped."""
-    special = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}",
-               "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}  # fmt: skip
+    special = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_\allowbreak{}", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}",
+               "^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "<": r"\textless{}", ">": r"\textgreater{}",
+               "|": r"\textbar{}", "[": "{[}", "*": "{*}"}  # fmt: skip
+    # A row that begins with [ or * would be read as an argument of the line end before it.
 
     def escape(text: str) -> str:
         return "".join(special.get(letter, letter) for letter in text)
@@ -81,13 +83,15 @@ def to_latex(table: pd.DataFrame, caption: str = "", note: str = "", label: str 
         return " & ".join(map(escape, cells)) + r" \\"
 
     kinds = "".join("r" if pd.api.types.is_numeric_dtype(kind) else "l" for kind in table.dtypes)
+    if caption:  # columns of one width, so that the table fits the page
+        kinds = rf"p{{\dimexpr{1 / max(1, len(table.columns)):.3f}\linewidth-2\tabcolsep}}" * len(table.columns)
     body = [line(row) for row in _cells(table)]
     head = [rf"\begin{{tabular}}{{{kinds}}}", r"\hline", line(list(table.columns)), r"\hline"]
     lines = [*head, *body, r"\hline", r"\end{tabular}"]
     below = [r"\\[1ex]", rf"\parbox{{\linewidth}}{{\footnotesize {escape(note)}}}"] if note else []
     if caption:
         named = [rf"\caption{{{escape(caption)}}}", rf"\label{{tab:{label}}}"]
-        lines = [r"\begin{table}", r"\centering", *named, *lines, *below, r"\end{table}"]
+        lines = [r"\begin{table}", r"\centering\scriptsize\setlength{\tabcolsep}{3pt}", *named, *lines, *below, r"\end{table}"]
     else:
         lines += below
     return "\n".join(lines) + "\n"
