@@ -64,13 +64,13 @@ TABLES = [
 STUDIED = {inversion["study"].get("factor") for inversion in config["inversions"].values()} - {None}
 FIGURES = [
     *(["fig1_gallery_text"] if any(audit.described(name)["prompted"] for name in audit.models) else []),
-    "fig2_motion_panel",
+    *(["fig2_motion_panel"] if audit.moving else []),
     "fig3_image_panel",
     *(["fig4_gallery_unconditional"] if not all(audit.described(name)["prompted"] for name in audit.models) else []),
     "fig5_gallery_model",
     "fig6_score_distributions",
     *(["fig7_detection_roc", "fig8_magnitude_steps"] if audit.guided else []),
-    "fig9_copies",
+    *(["fig9_copies"] if any(audit.described(name)["prompted"] for name in audit.models) else []),
     "fig10_calibration",
     "fig11_score_normalisation",
 ]

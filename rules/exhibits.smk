@@ -120,7 +120,7 @@ rule plot_motion_panel:
         unpack(motion_panel_files),
     output:
         report(
-            "results/{run}/figures/fig2_motion_panel.png",
+            wanted("results/{run}/figures/fig2_motion_panel.png"),
             caption="report/motion.rst",
             category="Figures",
             labels={"exhibit": "Figure 2", "what": "frame pairs and their flow"},
@@ -153,7 +153,7 @@ rule plot_scores:
             labels={"exhibit": "Figure 6", "what": "score distributions with thresholds"},
         ),
         copies=report(
-            "results/{run}/figures/fig9_copies.png",
+            wanted("results/{run}/figures/fig9_copies.png"),
             caption="report/copies.rst",
             category="Figures",
             labels={"exhibit": "Figure 9", "what": "memorised share against planted copies"},

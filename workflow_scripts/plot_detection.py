@@ -7,14 +7,14 @@ from vidmem.base.named_files import files_by_name
 from vidmem.detection.evaluation import detector_scores, metric_case, planted_cases
 from vidmem.detection.probed_model import load_model
 from vidmem.exhibits.detection_figures import detection_roc, magnitude_steps
-from vidmem.exhibits.figures import save_figure
+from vidmem.exhibits.figures import plain_text, save_figure
 from vidmem.scoring.scores import prompt_verdicts
 
 
 def plot_detection(files: dict, params, output) -> None:
     panels, bands = [], []
     for name in params.guided:
-        model, label = load_model(files[name]), params.models[name]["label"]
+        model, label = load_model(files[name]), plain_text(params.models[name]["label"], 40, 1)
         verdicts = {
             kind: prompt_verdicts(model.clips, model.scores, rule["metric"], rule["samples"])
             for kind, rule in (("content", params.content), ("motion", params.motion))

@@ -6,7 +6,7 @@ from vidmem.exhibits.best_matches import load_pairs, match_row
 from vidmem.exhibits.figures import gallery, image_panel, save_figure
 from vidmem.features.metrics import Metric, metric_of
 
-CLIPS, EACH = 8, 4  # in a gallery of several models, and of each model in the gallery of all
+CLIPS, EACH = 8, 4  # most pairs of a single model, and fewest of each of several
 
 
 def plot_galleries(inputs, models: dict, corpora: dict, metric: Metric, output) -> None:
@@ -17,11 +17,13 @@ def plot_galleries(inputs, models: dict, corpora: dict, metric: Metric, output) 
     def rows_of(pairs: list) -> list[dict]:
         return [match_row(pair, frames, models[pair.model], metric.label) for pair in pairs]
 
+    def best_of(pairs: dict[str, list], chosen: list[str]) -> list:
+        return [pair for model in chosen for pair in pairs[model][: max(EACH, CLIPS // len(chosen))]]
+
     prompted, unprompted = (
-        [pair for model in models if bool(models[model]["prompted"]) == asked for pair in shown[model]][:CLIPS]
-        for asked in (True, False)
+        best_of(shown, [model for model in models if bool(models[model]["prompted"]) == asked]) for asked in (True, False)
     )
-    images = [pair for pairs in stills.values() for pair in pairs][:CLIPS]
+    images = best_of(stills, [model for model in models if stills[model]])
     for path in output.text:  # a figure of models that the audit does not have is not asked for
         save_figure(gallery(rows_of(prompted), "Extracted by prompts"), path)
     for path in output.unconditional:

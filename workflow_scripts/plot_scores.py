@@ -23,7 +23,8 @@ def plot_scores(inputs, models: dict, content: dict, motion: dict, output) -> No
     table = table.assign(metric=table["metric"].map(names)).dropna(subset=["metric"])
     in_force = thresholds_in_force(load_tables([*inputs.scores, *inputs.real]), names)
     save_figure(score_distributions(table, in_force), output.distributions)
-    save_figure(copies_figure(pd.read_csv(inputs.copies)), output.copies)
+    for path in output.copies:  # without prompts there are no copies to compare with
+        save_figure(copies_figure(pd.read_csv(inputs.copies)), path)
 
 
 if "snakemake" in globals():

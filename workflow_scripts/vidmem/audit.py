@@ -165,6 +165,13 @@ class Audit:
         """Keys of a corpus that change its frames."""
         return {key: value for key, value in self.config["corpora"][corpus].items() if key != "keep_frames"}
 
+    @cached_property
+    def moving(self) -> list[str]:
+        """Audited models that make videos and are compared with videos."""
+        corpora = self.config["corpora"]
+        both = {name: (model["frames"], corpora[model["corpus"]]["frames"]) for name, model in self.config["models"].items()}
+        return [name for name, frames in both.items() if min(frames) > 1]
+
     def described(self, name: str) -> Config:
         """What figures say about a model: its label, its corpus, and whether it takes a prompt."""
         model = self.config["models"][name]

@@ -13,7 +13,7 @@ from matplotlib.text import Text
 
 from vidmem.exhibits import fonts
 from vidmem.exhibits.best_matches import best_pairs
-from vidmem.exhibits.detection_figures import magnitude_steps
+from vidmem.exhibits.detection_figures import detection_roc, magnitude_steps
 from vidmem.exhibits.figures import (
     STYLE,
     copies_figure,
@@ -25,6 +25,8 @@ from vidmem.exhibits.figures import (
     score_distributions,
 )
 from vidmem.exhibits.inversion_figures import inversion_training_steps
+from vidmem.exhibits.score_groups import generated_scores
+from vidmem.generation.detector_records import DETECTORS
 
 LONG = "a very long caption of a clip that shows many things one after the other, and does not end where a line ends " * 3
 
@@ -76,10 +78,16 @@ def moving(rows):
     return motion_panel([one | {"training": TILES, "generated": TILES} for one in rows], 3)
 
 
+WIDE = [row(caption=letters * 200, prompt="W" * 90) for letters in ("猫", "W", "m ", "Ä")] * 2
+FLAT = [row(training=np.zeros((6, 18, 32, 3), np.uint8), generated=np.zeros((6, 18, 32, 3), np.uint8))] * 2
+
+
 @pytest.mark.parametrize("draw", [lambda rows: gallery(rows, "Extracted by prompts"), image_panel, moving])
 def test_words_of_four_lines_have_their_place(draw):
     assert_nothing_overprints(draw(FOUR_LINES))
     assert_nothing_overprints(draw([row()]))
+    assert_nothing_overprints(draw(WIDE))
+    assert_nothing_overprints(draw(FLAT))
 
 
 def test_a_letter_that_no_font_has_is_named_and_never_a_box(tmp_path, monkeypatch):
@@ -99,6 +107,17 @@ def test_a_font_with_the_letters_draws_them():
         pytest.skip("no font beside DejaVu Sans is installed")
     beside = next(iter(fonts.known_letters(fonts.installed_families()) - fonts.known_letters(("DejaVu Sans",))))
     assert fonts.drawable(chr(beside)) == chr(beside)
+
+
+def test_labels_of_every_script_reach_no_figure_as_boxes(tmp_path, monkeypatch):
+    monkeypatch.setattr(fonts, "installed_families", lambda: ("DejaVu Sans",))
+    monkeypatch.setitem(STYLE, "font.family", ["DejaVu Sans"])
+    clips = pd.DataFrame({"clip_id": ["a"], "split": ["member"]})
+    scores = pd.DataFrame({"clip_id": ["a"], "metric": ["GSSCD"], "value": [0.5]})
+    groups = generated_scores(scores, clips, "नमस्ते 🦬")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "Glyph")
+        save_figure(score_distributions(groups, {"GSSCD": [0.5]}), tmp_path / "a.png")
 
 
 def test_points_of_one_observation_stand_alone():
@@ -126,6 +145,17 @@ def test_panels_of_what_is_not_defined_say_so():
                           "auc_high": 0.8})  # fmt: skip
     figure = inversion_training_steps(steps)
     assert [axis.axison for axis in figure.axes] == [True, False, True]
+    plt.close(figure)
+
+
+def test_a_case_of_one_class_keeps_its_place():
+    names = [record for record in DETECTORS]
+    scores = {name: pd.Series([0.1, 0.9], index=["a", "b"]) for name in names}
+    panels = [{"title": title, "labels": pd.Series(labels, index=["a", "b"]), "scores": scores}
+              for title, labels in (("one", [True, True]), ("two", [False, True]))]  # fmt: skip
+    figure = detection_roc(panels)
+    assert [axis.axison for axis in figure.axes] == [False, True]
+    assert figure.axes[0].texts[0].get_text() == "one: no prompts of both classes"
     plt.close(figure)
 
 

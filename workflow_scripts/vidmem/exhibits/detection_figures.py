@@ -23,11 +23,13 @@ def detection_roc(panels: list[dict]) -> plt.Figure:
 
     shown = sorted((record for record in DETECTORS.values() if record.curve), key=lambda record: record.curve)
     with plt.rc_context(STYLE):
-        drawn = [panel for panel in panels if panel["labels"].nunique() == 2]
-        if not drawn:
+        if all(panel["labels"].nunique() < 2 for panel in panels):
             return empty_figure("Detection while generating", "no case has prompts of both classes")
-        figure, axes = plt.subplots(1, len(drawn), figsize=(3.7 * len(drawn), 3.7), squeeze=False, sharey=True)
-        for axis, panel in zip(axes[0], drawn):
+        figure, axes = plt.subplots(1, len(panels), figsize=(3.7 * len(panels), 3.7), squeeze=False, sharey=True)
+        for axis, panel in zip(axes[0], panels):
+            if panel["labels"].nunique() < 2:
+                say_nothing(axis, f"{panel['title']}: no prompts of both classes")
+                continue
             for colour, record in zip(cycle(PALETTE), shown):
                 known = panel["scores"][record.name].dropna()
                 if len(known) and panel["labels"][known.index].nunique() == 2:
@@ -37,7 +39,8 @@ def detection_roc(panels: list[dict]) -> plt.Figure:
             counts = f"{int(panel['labels'].sum())} against {int((~panel['labels']).sum())} prompts"
             axis.set(title=f"{panel['title']}\n{counts}", xlabel="false-positive rate (dotted: 1 %)", xlim=(-0.02, 1.02))
         axes[0, 0].set_ylabel("true-positive rate")
-        axes[0, -1].legend(loc="lower right", fontsize=6.5)
+        drawn = [axis for axis in axes[0] if axis.lines]
+        drawn[-1].legend(loc="lower right", fontsize=6.5)
         figure.tight_layout()
         return figure
 
@@ -55,7 +58,7 @@ def magnitude_steps(table: pd.DataFrame) -> plt.Figure:
         figure, axes = plt.subplots(len(models), 2, figsize=(8.2, 3.1 * len(models)), squeeze=False)
         for line, model in zip(axes, models):
             for axis, quantity in zip(line, ("content", "motion")):
-                own = table[(table["model"] == model) & (table["quantity"] == quantity)]
+                own = table[(table["model"] == model) & (table["quantity"] == quantity) & table["value"].notna()]
                 if not len(own):
                     say_nothing(axis, f"no {quantity} magnitude was recorded")
                     continue

@@ -19,7 +19,7 @@ import seaborn as sns
 from matplotlib.text import Text
 
 from ..base.store import write_atomic
-from .fonts import drawable, installed_families
+from .fonts import drawable, installed_families, split_line
 from .table_files import short_name
 
 PALETTE = sns.color_palette("colorblind")
@@ -47,14 +47,21 @@ def save_figure(figure: plt.Figure, path: Path | str) -> None:
 def plain_text(text: str, width: int = 34, lines: int = 2) -> str:
     """Make untrusted text safe for a figure: without control characters and TeX, wrapped and cut.
 
-    >>> plain_text("a $x$ " + chr(10) + "b")
-    'a \\\\$x\\\\$ b'
+    Args:
+        width: letters of ordinary width that a line has room for; see fonts.cells.
+
+    >>> plain_text("a $x$ " + chr(10) + "b"), plain_text("one top three", 8, 1)
+    ('a \\\\$x\\\\$ b', 'one top…')
     """
     clean = " ".join(drawable("".join(letter if letter.isprintable() else " " for letter in text)).split())
-    wrapped = textwrap.wrap(clean, width)[:lines] or [""]
-    if len(" ".join(wrapped)) < len(clean):
-        wrapped[-1] = wrapped[-1][: width - 1] + "…"
-    return "\n".join(wrapped).replace("$", r"\$")
+    wrapped: list[str] = []
+    rest = clean
+    while rest and len(wrapped) < lines:
+        line, rest = split_line(rest, width)
+        wrapped.append(line)
+    if rest:
+        wrapped[-1] = split_line(wrapped[-1], width - 1)[0] + "…"
+    return "\n".join(wrapped or [""]).replace("$", r"\$")
 
 
 def strip(frames: np.ndarray, count: int, marked: int = -1, border: int = 2) -> np.ndarray:
@@ -122,9 +129,10 @@ def picture_grid(
     for axis, picture, title in zip(axes.flat, pictures, titles):
         axis.imshow(picture, interpolation="nearest")
         axis.set_title(title, fontsize=7.5, loc="left")
+        room = width * len(picture) / picture.shape[1] / max(1, len(sides))  # inches beside each half of the picture
         for place, side in enumerate(sides):
             at = len(picture) * (place + 0.5) / len(sides)
-            axis.text(-4, at, side, rotation=90, ha="right", va="center", fontsize=7)
+            axis.text(-4, at, side, rotation=90, ha="right", va="center", fontsize=min(7, 95 * room / len(side)))
     return figure
 
 
@@ -269,9 +277,9 @@ def score_distributions(table: pd.DataFrame, thresholds: dict[str, Sequence[floa
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(1, len(thresholds), figsize=(5.2 * len(thresholds), 3.4), squeeze=False)
         for axis, (metric, drawn) in zip(axes[0], thresholds.items()):
-            chosen = table[(table["metric"] == metric) & table["value"].notna()]
-            order = list(dict.fromkeys(chosen["group"]))
-            if order:
+            own = table[table["metric"] == metric]
+            chosen, order = own[own["value"].notna()], list(dict.fromkeys(own["group"]))
+            if len(chosen):
                 sns.boxplot(
                     chosen, x="value", y="group", order=order, hue="group", hue_order=order, ax=axis, width=0.55,
                     palette=PALETTE[: len(order)], fliersize=0, legend=False, linewidth=0.8,
@@ -280,7 +288,7 @@ def score_distributions(table: pd.DataFrame, thresholds: dict[str, Sequence[floa
                 places = chosen["group"].map(order.index).to_numpy() + jitter
                 axis.plot(chosen["value"], places, ".", color="black", alpha=0.25, markersize=2.5, rasterized=True)
                 counts = chosen["group"].value_counts()
-                axis.set_yticks(range(len(order)), [f"{name}\n(n = {counts[name]})" for name in order])
+                axis.set_yticks(range(len(order)), [f"{name}\n(n = {counts.get(name, 0)})" for name in order])
             else:
                 say_nothing(axis, f"{metric}: no clip has such a score")
                 continue
@@ -318,6 +326,8 @@ def copies_figure(table: pd.DataFrame) -> plt.Figure:
                 xlabel=f"copies in training{hollow_note(table['n'])}",
             )
             axis.set_ylabel(textwrap.fill(label, 34))
+        if table["mean_own_gsscd"].isna().all():
+            say_nothing(axes[1], "mean GSSCD to own clip: no clip could be compared with its own")
         axes[0].legend(loc="upper left")
         figure.tight_layout()
         return figure

@@ -47,3 +47,26 @@ def _named(letter: str) -> str:
     if unicodedata.category(letter) in INVISIBLE:
         return ""
     return f"[{unicodedata.name(letter, f'U+{ord(letter):04X}').replace('CJK UNIFIED IDEOGRAPH-', 'U+')}]"
+
+
+def cells(letter: str) -> float:
+    """Room that a letter needs in a line, in letters of ordinary width."""
+    if unicodedata.east_asian_width(letter) in "WF":
+        return 2.0
+    return 1.6 if letter in "WMmw@%&" else 1.3 if letter.isupper() else 1.0
+
+
+def split_line(text: str, width: float) -> tuple[str, str]:
+    """The first line of a text, broken at a blank if there is one, and the rest.
+
+    >>> split_line("one two three", 8), split_line("WWWWW", 3.5)
+    (('one two', 'three'), ('WW', 'WWW'))
+    """
+    room, end = width, 0
+    while end < len(text) and room >= cells(text[end]):
+        room -= cells(text[end])
+        end += 1
+    if end == len(text):
+        return text, ""
+    blank = text.rfind(" ", 0, end + 1)
+    return (text[:blank], text[blank + 1 :]) if blank > 0 else (text[: max(1, end)], text[max(1, end) :])

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from ..scoring.validation import unrelated_control
+from .figures import plain_text
 
 GROUPS = {"member": "member captions", "image": "image captions", "heldout": "held-out captions", "": "no prompt"}
 """Split of the target of a prompt -> name in the figure."""
@@ -23,7 +24,7 @@ def generated_scores(scores: pd.DataFrame, clips: pd.DataFrame, label: str) -> p
         label: name of the model in the figure.
     """
     ordered, split = _by_clip(scores), clips.set_index("clip_id")["split"]
-    return ordered.assign(group=label + ":\n" + ordered["clip_id"].map(split).map(GROUPS))[COLUMNS]
+    return ordered.assign(group=plain_text(label, 34) + ":\n" + ordered["clip_id"].map(split).map(GROUPS))[COLUMNS]
 
 
 def real_scores(scores: pd.DataFrame) -> pd.DataFrame:

@@ -72,9 +72,9 @@ def to_markdown(table: pd.DataFrame, caption: str = "", note: str = "") -> str:
 def to_latex(table: pd.DataFrame, caption: str = "", note: str = "", label: str = "") -> str:
     """Format a table as a LaTeX tabular, in a table environment if it has a caption. Special characters are escaped."""
     special = {
-        "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_\allowbreak{}", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
-        "[": "{[}", "*": "{*}",
+        "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_\allowbreak{}", "{": r"\{", "}": r"\}",
+        "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}",
+        "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "[": "{[}", "*": "{*}",
     }  # fmt: skip
     # A row that begins with [ or * would be read as an argument of the line end before it.
 
