@@ -20,7 +20,7 @@ rule find:
         f"{audit.root}/logs/find.log",
     conda:
         "../envs/torch.yaml"
-    threads: workflow.cores or 1
+    threads: share_of_cores(1)
     params:
         clip=config["clip"],
         root=audit.root,
