@@ -215,7 +215,8 @@ def end_display():
         display.close()
     if not any(display.interrupted for display in displays):
         return ""
-    return f"\nStopped. What was finished is kept, and long jobs go on where they were. Go on with: {called_as('all')}"
+    again = shlex.join(["snakemake", *sys.argv[1:]])
+    return f"\nStopped. What was finished is kept, and long jobs go on where they were. Go on with the same command: {again}"
 
 
 PAGES = {"preflight": ("JSON", ".json"), "gate": ("CSV", ".csv"), "find": ("CSV", ".csv")}
@@ -244,9 +245,7 @@ def closing_message(targets):
     return "\n".join(
         [
             "",
-            *verdict["summary"],
-            "",
-            f"The audit '{audit.run}' is complete. Open {audit.root}/report.html",
+            f"The audit '{audit.run}' is complete.",
             f"  tables   {audit.root}/tables/     (CSV, Markdown, LaTeX)",
             f"  figures  {audit.root}/figures/    (PNG, SVG)",
             f"  prompts  {audit.root}/prompts/    (captions by how prone they are to trigger memorization: Parquet and a card)",
@@ -254,5 +253,8 @@ def closing_message(targets):
             f"  verdict  {audit.root}/verdict.json",
             *(left_out if audit.from_files else []),
             f"  report   {called_as()} --report {audit.root}/report.zip",
+            "",
+            *verdict["summary"],
+            f"Open {audit.root}/report.html",
         ]
     )

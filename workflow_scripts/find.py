@@ -8,7 +8,7 @@ from vidmem.base.logs import progress, start_logging
 from vidmem.base.store import hash_file, save_csv, save_text
 from vidmem.corpus.clip_frames import Frames
 from vidmem.corpus.whole_file import file_items, read_file
-from vidmem.exhibits.found_clips import answer_lines, found_page, found_rows, shown_rows
+from vidmem.exhibits.found_clips import answer_lines, chance_lines, found_page, found_rows, shown_rows
 from vidmem.features.metrics import metric_of
 from vidmem.features.motion_comparison import MotionComparison
 from vidmem.features.writers import features_of
@@ -39,7 +39,8 @@ def find(inputs, params, threads: int, root: Path) -> None:
     frames = Frames.listed(inputs.frames, {name: about["corpus"] for name, about in params.searched.items()})
     for name, about in params.searched.items():
         windows, rows = find_in_corpus(path, name, about, inputs, params, threads, frames.clips)
-        lines += answer_lines(path.name, windows, rows)
+        metrics = {"content": params.content["metric"], "motion": params.motion["metric"]}
+        lines += [*answer_lines(path.name, windows, rows), *chance_lines(pd.read_csv(inputs.calibration), name, metrics)]
         shown += shown_rows(rows, path, about["corpus"], frames)
         found.append(rows)
     table, page = pd.concat(found, ignore_index=True), root / "find" / f"{hash_file(path)[:12]}.html"

@@ -17,6 +17,7 @@ def find_files(wildcards):
         "motion": audit.lists("motion", sets),
         "frames": audit.lists("frames", sets),
         "indexes": indexes,
+        "calibration": f"{audit.root}/tables/calibration.csv",
         "verdict": f"{audit.root}/verdict.json",  # the audit is finished
     }
 

@@ -6,6 +6,7 @@ import pytest
 
 from vidmem.exhibits.compact_tables import ROWS, detection_exhibit, first_rows, memorization_exhibit, validation_exhibit
 from vidmem.exhibits.table_files import save_exhibit, to_latex, to_markdown
+from vidmem.generation.detector_records import DETECTORS
 
 SECTIONS = {"content": {"metric": "gsscd", "threshold": 0.5}, "motion": {"metric": "wofs_k", "threshold": 0.4}}
 
@@ -28,6 +29,7 @@ def test_a_metric_is_one_row_in_the_variant_of_the_audit():
     exhibit = validation_exhibit(table, {"ofs_k": "field max"}, 0.95)
     content, motion = exhibit.table.to_dict("records")
     assert content["Copies found"] == "62.5 %"  # (10 x 1 + 30 x 0.5) / 40
+    assert (content["Metric"], motion["Metric"]) == ("GSSCD", "OFS-k")
     assert (content["Hardest copy"], content["AUC there"]) == ("reencode", "0.800 (0.700 to 0.850)")
     assert (content["Unrelated that match"], content["Look-alikes that match"]) == ("1.0 %", "4 of 40")
     assert (motion["Copies found"], motion["AUC there"][:5], motion["Look-alikes that match"]) == ("25.0 %", "0.700", "n/a")
@@ -46,7 +48,8 @@ def test_a_model_is_one_row_with_its_held_out_prompts_beside_it():
                           shares("real held-out clips", "heldout", 8, 0.125, 0.0)])  # fmt: skip
     exhibit = memorization_exhibit(table, SECTIONS, 0.9)
     own, real = exhibit.table.to_dict("records")
-    assert (own["n"], own["Content replayed"], own["Content, held-out prompts"]) == (10, "40.0 % (35.0 to 45.0)", "25.0 %")
+    assert (own["n"], own["Content replayed"], own["Content, held-out prompts"]) == (
+        10, "40.0 % (35.0 to 45.0)", "25.0 % (20.0 to 30.0), n = 4")  # fmt: skip
     assert (own["Mean best GSSCD"], own["Mean best OFS-k"]) == ("0.400", "n/a")
     assert (real["Model"], real["n"], real["Content, held-out prompts"]) == ("real held-out clips", 8, "n/a")
     assert "content gsscd 0.5, motion wofs_k 0.4. Parentheses: 90 % intervals" in exhibit.note
@@ -68,12 +71,12 @@ def test_a_detector_is_one_row_at_the_first_step_of_one_generation():
         found("all", "", "", "", np.nan, model="b", steps="", generations="", status="not_defined", reason="no prompt"),
     ])  # fmt: skip
     exhibit = detection_exhibit(table, "content", 0.95)
-    content, ending, other = exhibit.table.to_dict("records")
+    content, ending = exhibit.table.to_dict("records")
+    assert (content["Detector"], ending["Detector"]) == (DETECTORS["content"].label, "ending")
     assert content["AUC, video planted 16+"] == "0.950 (0.850 to 0.960)"
     assert (content["AUC, replayed"], content["TPR at 1 % FPR"]) == ("0.700 (0.600 to 0.710)", "20.0 % (10.0 to 40.0)")
     assert content["Extra cost"] == "5.0 %"
     assert (ending["AUC, video planted 16+"], ending["AUC, replayed"]) == ("n/a", "n/a")
-    assert (other["Model"], other["AUC, replayed"]) == ("b", "n/a")
     assert "Video planted 16+: 5 against 50 prompts; Replayed: 5 against 50 prompts" in exhibit.note
     assert "b: no prompt. ending: its mask comes last." in exhibit.note
 

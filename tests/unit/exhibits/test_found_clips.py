@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 
-from vidmem.exhibits.found_clips import COLUMNS, answer_lines, found_page, found_rows, headline
+from vidmem.exhibits.found_clips import COLUMNS, answer_lines, chance_lines, found_page, found_rows, headline
 from vidmem.search.matches import COLUMNS as MATCHES
 
 WINDOWS = pd.DataFrame({
@@ -46,13 +46,13 @@ def test_the_answer_says_what_matches_and_where():
         match("0-0001", "b", 0.3, "motion"), match("0-0002", "", np.nan, "motion", (-1, -1), natural="static"),
     )  # fmt: skip
     assert answer_lines("x\n.mp4", WINDOWS, rows) == [
-        "Yes: x .mp4, or a part of it, is in the training data, and no model generated anything like it. "
+        "Found: x .mp4, or a part of it, looks or moves like a training clip; no generated clip is like it. "
         "2 windows of it were looked up.",
         "1 window could not be read: the end is damaged.",
         "Training clips of films, content: found. 2 of 2 windows match 2 clips.",
-        "  a (films/a.mp4): second 0.50 of the file is second 10.50, score 0.80",
-        "  b: second 2.50 of the file is second 0.50, score 0.60, mirrored",
-        "Training clips of films, motion: not found. The closest is b at 0.30, below the threshold 0.40.",
+        "  a (films/a.mp4): second 0.50 of the file is second 10.50, score 0.800",
+        "  b: second 2.50 of the file is second 0.50, score 0.600, mirrored",
+        "Training clips of films, motion: not found. The closest is b at 0.300, below the threshold 0.400.",
     ]
     still = found(match("0-0001", "", np.nan, "motion", (-1, -1), natural="short"))
     assert answer_lines("x", WINDOWS, still)[-1] == (
@@ -65,15 +65,27 @@ def test_the_headline_weighs_training_and_generated_clips():
         return headline("x", pd.concat([found(match("0-0001", "a", score, "content"), role=role) for role, score in found_in]))
 
     assert told(("training", 0.9), ("generated", 0.8)) == (
-        "Yes: x, or a part of it, is in the training data, and models generated something like it."
+        "Found: x, or a part of it, looks or moves like a training clip; models generated clips like it."
     )
     assert told(("training", 0.2), ("generated", 0.8)) == (
-        "Perhaps: x, or a part of it, is not in the training data, and models generated something like it."
+        "Not found in the training data: x, or a part of it, matches no training clip; models generated clips like it."
     )
     assert told(("training", 0.2), ("held out", 0.9), ("generated", 0.1)) == (
-        "No: x, or a part of it, is not in the training data, and no model generated anything like it. "
-        "It is among the clips that were held out."
+        "Not found in the training data: x, or a part of it, matches no training clip; no generated clip is like it. "
+        "It matches a clip that was held out."
     )
+
+
+def test_the_answer_says_how_often_chance_matches():
+    table = pd.DataFrame({"corpus": "films", "metric": ["gsscd", "wofs_k"], "normalisation": "raw", "negatives": "together",
+                          "chosen_on": "configuration", "fpr": [0.0, np.nan], "n_fired": [1, 0], "n_negative": [61, 0],
+                          "recall": [0.96, np.nan]})  # fmt: skip
+    content, motion, last = chance_lines(table, "films", {"content": "gsscd", "motion": "wofs_k"})
+    assert content == (
+        "For comparison: 1 of 61 unrelated real clips reach the threshold of content, and so do 96 % of edited copies."
+    )
+    assert motion == "How often motion matches by chance was not measured."
+    assert "try of its own" in last
 
 
 def test_hostile_names_are_text_on_the_page():

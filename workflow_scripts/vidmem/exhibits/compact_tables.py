@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from ..features.metrics import METRICS
+from ..generation.detector_records import DETECTORS
+
 ROWS = 20
 """Largest number of rows of a table in Markdown and LaTeX."""
 NOTHING = "n/a"
@@ -73,7 +76,7 @@ def validation_exhibit(table: pd.DataFrame, variants: Mapping[str, str], level: 
         hardest = fires.loc[fires["auc"].idxmin()] if fires["auc"].notna().any() else fires.iloc[0]
         thresholds[metric] = own["threshold"].iloc[0]
         rows.append({
-            "Corpus": corpus, "Metric": metric, "Compared by": hardest["variant"],
+            "Corpus": corpus, "Metric": METRICS[metric].label.format(k="k"), "Compared by": hardest["variant"],
             "Copies found": percent((fires["recall"] * fires["n_positive"]).sum() / fires["n_positive"].sum()),
             "Hardest copy": hardest["control"], "AUC there": area(*hardest[["auc", "auc_low", "auc_high"]]),
             "Unrelated that match": percent(fires["false_positive_rate"].max()),
@@ -109,12 +112,13 @@ def memorization_exhibit(table: pd.DataFrame, sections: Mapping[str, Mapping], l
     rows = []
     for row in every.to_dict("records"):
         key = row["model"], row["corpus"]
-        apart = held_out.loc[key, "content_share"] if row["kind"] == "all" and key in held_out.index else float("nan")
+        apart = held_out.loc[key] if row["kind"] == "all" and key in held_out.index else None
         rows.append({
             "Model": row["model"], "Corpus": row["corpus"], "n": row["n_prompts"],
             "Content replayed": percent(row["content_share"], row["content_low"], row["content_high"]),
             "Motion replayed": percent(row["motion_share"], row["motion_low"], row["motion_high"]),
-            "Content, held-out prompts": percent(apart),
+            "Content, held-out prompts": NOTHING if apart is None else
+                f"{percent(*apart[['content_share', 'content_low', 'content_high']])}, n = {apart['n_prompts']}",
             "Mean best GSSCD": _number(row["mean_top_gsscd"]), "Mean best OFS-k": _number(row["mean_top_ofs"]),
         })  # fmt: skip
     stated = ", ".join(f"{kind} {section['metric']} {section['threshold']}" for kind, section in sections.items())
@@ -143,7 +147,6 @@ def detection_exhibit(table: pd.DataFrame, kind: str, level: float) -> Exhibit:
         for (model, detector), own in first.groupby(["model", "detector"], sort=False)
     ]
     absent = table[table["truth"].isna() | (table["truth"] == "")]
-    rows += [{"Model": row["model"], "Detector": NOTHING} for row in absent.to_dict("records")]
     counts = "; ".join(_counts(case, first) for case in cases)
     undefined = first[first["status"] != "ok"].assign(model=first["detector"])
     told = pd.concat([absent, undefined])[["model", "reason"]].drop_duplicates()
@@ -158,7 +161,7 @@ def detection_exhibit(table: pd.DataFrame, kind: str, level: float) -> Exhibit:
 
 
 def _detector_row(model: str, detector: str, rows: pd.DataFrame, cases: Sequence[Mapping]) -> dict[str, str]:
-    found = {"Model": model, "Detector": detector}
+    found = {"Model": model, "Detector": DETECTORS[detector].label if detector in DETECTORS else detector}
     for place, case in enumerate(cases):
         own = rows[(rows["truth"] == case["truth"]) & (rows["data"] == case["data"]) & (rows["copies"] == case["copies"])]
         about = own.iloc[0] if len(own) else pd.Series({"auc": float("nan"), "tpr_at_1_fpr": float("nan")})

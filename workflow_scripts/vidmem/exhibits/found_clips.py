@@ -27,6 +27,11 @@ COLUMNS = [
     "role", "where", "set", "kind", "window", "window_s", "clip_id", "file", "caption", "score", "threshold", "verdict",
     "file_s", "clip_s", "file_frame", "clip_frame", "view", "reason",
 ]  # fmt: skip
+REASONS = {
+    "short": "no movement: a still, or too short", "static": "nothing moves by itself", "affine": "only the camera moves",
+    "entropy": "it moves as one whole", "no reference window": "nothing to compare",
+}  # fmt: skip
+"""Why a window has no score by motion -> words."""
 NAMED = 3
 """Found clips that the answer names for each set and kind."""
 
@@ -104,11 +109,11 @@ def answer_lines(name: str, windows: pd.DataFrame, found: pd.DataFrame) -> list[
 def headline(name: str, found: pd.DataFrame) -> str:
     """Whether the file, or a part of it, is in the training data, and whether models generated something like it."""
     hits = set(found.loc[found["verdict"].astype(bool), "role"])
-    training = "is in the training data" if "training" in hits else "is not in the training data"
-    made = "models generated something like it" if "generated" in hits else "no model generated anything like it"
-    apart = " It is among the clips that were held out." if "held out" in hits else ""
-    yes = "Yes" if "training" in hits else "Perhaps" if "generated" in hits else "No"
-    return f"{yes}: {name}, or a part of it, {training}, and {made}.{apart}"
+    verb = "looks or moves like a training clip" if "training" in hits else "matches no training clip"
+    made = "models generated clips like it" if "generated" in hits else "no generated clip is like it"
+    apart = " It matches a clip that was held out." if "held out" in hits else ""
+    yes = "Found" if "training" in hits else "Not found in the training data"
+    return f"{yes}: {name}, or a part of it, {verb}; {made}.{apart}"
 
 
 def counted(number: int, word: str) -> str:
@@ -128,7 +133,7 @@ def set_lines(words: str, kind: str, rows: pd.DataFrame) -> list[str]:
         return [f"{words}, {kind}: not compared, {why}."]
     best = scored.sort_values(["score", "clip_id"], ascending=[False, True]).iloc[0]
     if not len(hits):
-        near = f"The closest is {best['clip_id']} at {best['score']:.2f}, below the threshold {best['threshold']:.2f}."
+        near = f"The closest is {best['clip_id']} at {best['score']:.3f}, below the threshold {best['threshold']:.3f}."
         return [f"{words}, {kind}: not found. {near}"]
     ranked = hits.sort_values(["score", "clip_id"], ascending=[False, True]).drop_duplicates("clip_id")
     verb = "matches" if len(hits) == 1 else "match"
@@ -141,7 +146,28 @@ def _clip_line(row: Mapping) -> str:
     named = f" ({on_one_line(row['file'], 80)})" if row["file"] else ""
     seen = f", {row['view']}" if row["view"] else ""
     times = f"second {row['file_s']:.2f} of the file is second {row['clip_s']:.2f}"
-    return f"  {row['clip_id']}{named}: {times}, score {row['score']:.2f}{seen}"
+    return f"  {row['clip_id']}{named}: {times}, score {row['score']:.3f}{seen}"
+
+
+def chance_lines(calibration: pd.DataFrame, corpus: str, metrics: Mapping[str, str]) -> list[str]:
+    """How often the thresholds are reached by chance, and how many edited copies reach them.
+
+    Args:
+        calibration: table of the calibration.
+        metrics: kind -> metric of the verdict.
+    """
+    at = {"corpus": corpus, "normalisation": "raw", "negatives": "together", "chosen_on": "configuration"}
+    own = calibration[(calibration[list(at)] == list(at.values())).all(axis=1)].set_index("metric")
+    lines = []
+    for kind, metric in metrics.items():
+        if metric not in own.index or pd.isna(own.loc[metric, "fpr"]):
+            lines.append(f"How often {kind} matches by chance was not measured.")
+            continue
+        row = own.loc[metric]
+        found = "" if pd.isna(row["recall"]) else f", and so do {100 * row['recall']:.0f} % of edited copies"
+        chance = f"{row['n_fired']:.0f} of {row['n_negative']:.0f} unrelated real clips reach the threshold of {kind}"
+        lines.append(f"For comparison: {chance}{found}.")
+    return [*lines, "Each window is a try of its own, so a long file matches more often by chance."]
 
 
 def shown_rows(found: pd.DataFrame, path: Path, corpus: Mapping, frames: Frames) -> list[dict[str, Any]]:
@@ -178,5 +204,6 @@ def found_page(name: str, run: str, lines: Sequence[str], found: pd.DataFrame, s
         name: name of the file, untrusted; run: name of the audit.
         lines: answer of answer_lines.
     """
-    parts = {"name": on_one_line(name, 120), "run": run, "lines": lines, "rows": found.to_dict("records"), "shown": shown}
+    parts = {"name": on_one_line(name, 120), "run": run, "lines": lines, "rows": found.to_dict("records"), "shown": shown,
+             "reasons": REASONS}  # fmt: skip
     return render_page(parts, "find.html.j2")

@@ -81,8 +81,8 @@ def inversion_distribution(table: pd.DataFrame) -> plt.Figure:
                 label = f"{split} ({len(found)} of {len(group)})"
                 axis.step(np.r_[lowest / 2, found, highest * 2], heights, where="post", color=colours[split], label=label)
             axis.set(xlabel="score, nats per dimension", xscale="log", xlim=(lowest / 2, highest * 2))
-            axis.legend(loc="upper left", title="replicated", fontsize=6.5, title_fontsize=6.5, framealpha=0.6)
-        figure.tight_layout()
+            below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.22)}  # beside no curve
+            axis.legend(title="replicated", fontsize=6.5, title_fontsize=6.5, ncols=3, **below)
         return figure
 
 
@@ -91,7 +91,8 @@ def _panel_a_model(table: pd.DataFrame, label: str) -> tuple[plt.Figure, list[tu
     groups = list(table.groupby("model", sort=True))
     columns = min(4, len(groups))
     lines = -(-len(groups) // columns)
-    figure, axes = plt.subplots(lines, columns, figsize=(3.6 * columns, 3.0 * lines), squeeze=False, sharey=True)
+    figure, axes = plt.subplots(lines, columns, figsize=(3.6 * columns, 3.5 * lines), squeeze=False, sharey=True,
+                                layout="constrained")  # fmt: skip
     for axis in axes.flat[len(groups) :]:
         axis.axis("off")
     for axis in axes[:, 0]:
@@ -222,6 +223,6 @@ def inversion_membership(table: pd.DataFrame) -> plt.Figure:
             axis.set(
                 xticks=range(len(counts)), xticklabels=counts, xlabel=f"copies in training{hollow_note(own['n_positive'])}"
             )
-        panels[0][0].legend(loc="lower right", fontsize=6.5)
-        figure.tight_layout()
+        handles, labels = panels[0][0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=7)
         return figure
