@@ -8,7 +8,7 @@ import pandas as pd
 
 from vidmem.base.logs import start_logging
 from vidmem.base.store import save_csv, save_text
-from vidmem.exhibits.gate import COLUMNS, check_limits, compare_verdicts, gate_text
+from vidmem.exhibits.gate import COLUMNS, check_complete, check_limits, compare_verdicts, gate_text
 
 
 def gate(verdict: Path, against: str, section: dict, level: float, destination: Path) -> bool:
@@ -17,7 +17,7 @@ def gate(verdict: Path, against: str, section: dict, level: float, destination: 
     for path in (table_file, page):  # a refusal must not leave the page of another comparison
         path.unlink(missing_ok=True)
     now = json.loads(verdict.read_text(encoding="utf-8"))
-    rows = list(check_limits(now, section["limits"]))
+    rows = [*check_complete(now), *check_limits(now, section["limits"])]
     if against:
         before = json.loads(Path(against).read_text(encoding="utf-8"))
         rows += compare_verdicts(now, before, section["margin"], level)

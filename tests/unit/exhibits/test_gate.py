@@ -10,7 +10,9 @@ import pytest
 from refusals import refused
 from vidmem.exhibits.gate import (
     COLUMNS,
+    NOT_DEFINED,
     check_comparable,
+    check_complete,
     check_limits,
     compare_verdicts,
     gate_text,
@@ -28,7 +30,16 @@ def verdict(content, motion=(), prompts=40, name="m"):
         for kind, own in (("content", content), ("motion", motion))
     }
     model = {"prompts": ids, "n_prompts": prompts, "replayed": {"content": list(content), "motion": list(motion)}, **kinds}
-    return {"models": {name: model}, "provenance": {"corpus_sha256": "a" * 64}}
+    model |= {"prompted": True, "n_failed": 0, "training": {"n_clips": 78, "n_compared": 78}}
+    rule = {"margin": 0.1, "missing": 0.1}
+    return {"format": 1, "models": {name: model}, "provenance": {"corpus_sha256": "a" * 64}, "answer": rule}
+
+
+def lacking(compared=78, failed=0):
+    """A verdict of an audit of which much is missing, so that it found nothing."""
+    made = verdict([])
+    made["models"]["m"] |= {"n_failed": failed, "training": {"n_clips": 78, "n_compared": compared}}
+    return made
 
 
 def rows(now, before, margin=0.0):
@@ -78,7 +89,34 @@ def test_limits_are_checked():
     assert [(row["rule"], row["passes"]) for row in found] == [("content_share", True), ("content_share_high", False)]
     undefined = verdict(FEW)
     undefined["models"]["m"]["motion"]["share"] = None
-    assert list(check_limits(undefined, {"motion_share": 0.0})) == []
+    (row,) = check_limits(undefined, {"motion_share": 0.0})
+    assert (row["kind"], row["now"], row["passes"], row["note"]) == ("motion", None, False, NOT_DEFINED)
+    text = gate_text(pd.DataFrame([*found, row], columns=COLUMNS))
+    assert "FAIL  m, content_share_high: 90 %, allowed 50 %" in text
+    assert "FAIL  m, motion_share: not checked: the share is not defined" in text
+
+
+@pytest.mark.parametrize(("part", "reason"), [
+    ({"compared": 5}, "73 of 78 training clips could not be compared"),
+    ({"failed": 40}, "40 of 40 prompts gave no clip"),
+    ({"compared": 0, "failed": 5}, "78 of 78 training clips could not be compared; 5 of 40 prompts gave no clip"),
+])  # fmt: skip
+def test_an_audit_that_saw_little_is_held_back(part, reason):
+    (row,) = check_complete(lacking(**part))
+    assert (row["model"], row["rule"], row["passes"], row["note"]) == ("m", "missing", False, reason)
+    text = gate_text(pd.DataFrame([row], columns=COLUMNS))
+    assert text == f"FAIL  m, missing: {reason}\nThe gate holds the models back."
+
+
+def test_a_verdict_says_how_much_may_be_missing():
+    assert list(check_complete(lacking(compared=71, failed=4))) == []  # 7 of 78 and 4 of 40 are at most a tenth
+    strict = lacking(compared=71, failed=4) | {"answer": {"margin": 0.1, "missing": 0.0}}
+    assert len(list(check_complete(strict))) == 1
+
+
+def test_an_older_audit_that_saw_little_is_no_yardstick():
+    refused(lambda: rows(verdict(FEW), lacking(compared=5)), "whole audit", "73 of 78 training clips", "model m")
+    refused(lambda: rows(verdict(FEW), lacking(failed=40)), "whole audit", "40 of 40 prompts gave no clip", "audit the older")
 
 
 def test_verdicts_that_do_not_compare_are_refused_by_name():
@@ -109,7 +147,11 @@ def test_the_script_fails_and_writes_what_it_found(root, tmp_path):
     assert not script.gate(*arguments)
     assert "FAIL" in (tmp_path / "gate.txt").read_text()
     assert len(pd.read_csv(tmp_path / "gate.csv")) == 2
-    assert script.gate(tmp_path / "before.json", "", section | {"limits": {"content_share": 0.5}}, 0.95, tmp_path / "gate")
+    limits = section | {"limits": {"content_share": 0.5}}
+    (tmp_path / "blind.json").write_text(json.dumps(lacking(compared=5)))
+    assert not script.gate(tmp_path / "blind.json", "", limits, 0.95, tmp_path / "gate")
+    assert pd.read_csv(tmp_path / "gate.csv")["passes"].tolist() == [False, True]
+    assert script.gate(tmp_path / "before.json", "", limits, 0.95, tmp_path / "gate")
     assert not script.gate(tmp_path / "before.json", "", section, 0.95, tmp_path / "gate")  # nothing to check is no pass
     other = verdict(FEW)
     other["provenance"]["corpus_sha256"] = "b" * 64

@@ -12,7 +12,8 @@ from scipy import stats
 from ..errors import VidmemError
 from ..features.metrics import KINDS
 from ..features.statistics import Interval
-from .answers import percent
+from .answers import AnswerRule, lacking_parts, percent
+from .table_files import on_one_line
 
 LIMITS = {
     "content_share": ("content", "share"),
@@ -21,7 +22,9 @@ LIMITS = {
     "motion_share_high": ("motion", "high"),
 }
 """Limit in the configuration -> kind, and part of its share."""
-COLUMNS = ["model", "kind", "rule", "before", "now", "n", "new", "gone", "difference", "low", "high", "p", "allowed", "passes"]
+COLUMNS = ["model", "kind", "rule", "before", "now", "n", "counted", "new", "gone", "difference", "low", "high", "p", "allowed",
+           "passes", "note"]  # fmt: skip
+NOT_DEFINED = "not checked: the share is not defined"
 
 
 def paired_difference(new: int, gone: int, total: int, level: float) -> Interval:
@@ -48,6 +51,35 @@ def mcnemar(new: int, gone: int) -> float:
     return float(stats.binomtest(new, new + gone).pvalue) if new + gone else 1.0
 
 
+def check_complete(verdict: Mapping[str, Any]) -> Iterator[dict]:
+    """Rows of the gate for models of which too much is missing: an audit that saw little cannot let a model through.
+
+    Yields:
+        A row of COLUMNS that fails for each such model. A whole audit gives no row.
+    """
+    for name, model in verdict["models"].items():
+        if lacking := _lacking(verdict, model):
+            yield _row(name, model, rule="missing", passes=False, note="; ".join(lacking))
+
+
+def _lacking(verdict: Mapping[str, Any], model: Mapping[str, Any]) -> list[str]:
+    """What is missing of a model beyond `answer.missing` of its verdict, each as a sentence."""
+    listed, compared = model["training"]["n_clips"], model["training"]["n_compared"]
+    rule = AnswerRule(verdict["answer"]["margin"], verdict["answer"]["missing"])
+    found = lacking_parts({"ok": compared, "absent": listed - compared}, model["n_failed"], model["n_prompts"], rule)
+    return found if model["prompted"] else [sentence.replace(" prompts ", " clips ") for sentence in found]
+
+
+def _row(name: str, model: Mapping[str, Any], **cells: Any) -> dict:
+    """A row of the gate on a model; cells that are not given are empty."""
+    return dict.fromkeys(COLUMNS) | {"model": name, "n": model["n_prompts"], "counted": _counted(model)} | cells
+
+
+def _counted(model: Mapping[str, Any]) -> str:
+    """What the shares of a model are shares of."""
+    return "prompts" if model["prompted"] else "clips"
+
+
 def paired_models(now: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, str]:
     """Models that are compared: name now -> name before. Models of one name; or the only model of each verdict.
 
@@ -67,7 +99,7 @@ def check_comparable(now: Mapping[str, Any], before: Mapping[str, Any]) -> None:
     """Check that two verdicts say the same thing of different models.
 
     Raises:
-        VidmemError: another corpus, other thresholds or metrics, or no prompt in common.
+        VidmemError: another corpus, other thresholds or metrics, no prompt in common, or an older audit that saw too little.
     """
     if now["provenance"]["corpus_sha256"] != before["provenance"]["corpus_sha256"]:
         got = [verdict["provenance"]["corpus_sha256"][:16] for verdict in (now, before)]
@@ -76,6 +108,9 @@ def check_comparable(now: Mapping[str, Any], before: Mapping[str, Any]) -> None:
         )
     for mine, theirs in paired_models(now, before).items():
         one, other = now["models"][mine], before["models"][theirs]
+        if lacking := _lacking(before, other):
+            where = f"against: model {on_one_line(theirs)}"
+            raise VidmemError("an older verdict of a whole audit", "; ".join(lacking), where, "audit the older model again")
         for kind in KINDS:
             for key in sorted({*one[kind]["definition"], *other[kind]["definition"]}):
                 values = [model[kind]["definition"].get(key) for model in (one, other)]
@@ -110,11 +145,11 @@ def compare_verdicts(now: Mapping[str, Any], before: Mapping[str, Any], margin: 
             new, gone = _turned(one, other, kind, common), _turned(other, one, kind, common)
             counts = [len(set(model["replayed"][kind]) & common) / len(common) for model in (other, one)]
             found = paired_difference(len(new), len(gone), len(common), level)
-            yield {
-                "model": mine, "kind": kind, "rule": "against", "before": counts[0], "now": counts[1], "n": len(common),
-                "new": " ".join(new), "gone": " ".join(gone), "difference": found.value, "low": found.low, "high": found.high,
-                "p": mcnemar(len(new), len(gone)), "allowed": margin, "passes": not (found.low > 0 and found.value > margin),
-            }  # fmt: skip
+            yield _row(
+                mine, one, kind=kind, rule="against", before=counts[0], now=counts[1], n=len(common), new=" ".join(new),
+                gone=" ".join(gone), difference=found.value, low=found.low, high=found.high, p=mcnemar(len(new), len(gone)),
+                allowed=margin, passes=not (found.low > 0 and found.value > margin), note="",
+            )  # fmt: skip
 
 
 def _turned(one: Mapping[str, Any], other: Mapping[str, Any], kind: str, common: Collection[str]) -> list[str]:
@@ -123,7 +158,7 @@ def _turned(one: Mapping[str, Any], other: Mapping[str, Any], kind: str, common:
 
 
 def check_limits(verdict: Mapping[str, Any], limits: Mapping[str, float]) -> Iterator[dict]:
-    """Rows of the gate for limits that stand in the configuration.
+    """Rows of the gate for limits that stand in the configuration. A share that is not defined fails.
 
     Args:
         limits: a key of LIMITS -> largest value that is let through.
@@ -132,24 +167,33 @@ def check_limits(verdict: Mapping[str, Any], limits: Mapping[str, float]) -> Ite
         for limit, allowed in limits.items():
             kind, part = LIMITS[limit]
             value = model[kind][part]
-            if value is not None:
-                yield dict.fromkeys(COLUMNS) | {"model": name, "kind": kind, "rule": limit, "now": value, "allowed": allowed,
-                                                "n": model["n_prompts"], "passes": value <= allowed}  # fmt: skip
+            passes, note = value is not None and value <= allowed, NOT_DEFINED if value is None else ""
+            yield _row(name, model, kind=kind, rule=limit, now=value, allowed=allowed, passes=passes, note=note)
 
 
 def gate_text(table: pd.DataFrame) -> str:
     """The gate in words: a line for each row, and the prompts that replay now only."""
     if table.empty:
         return "Nothing to check: give --config against=PATH, or limits in the section gate of the configuration."
-    lines = []
-    for row in table.to_dict("records"):
-        word = "pass" if row["passes"] else "FAIL"
-        if row["rule"] != "against":
-            lines.append(f"{word}  {row['model']}, {row['rule']}: {percent(row['now'])}, allowed {percent(row['allowed'])}")
-            continue
-        change = f"{percent(row['before'])} -> {percent(row['now'])} of {row['n']} prompts"
-        interval = f"difference {percent(row['low'])} to {percent(row['high'])}, p = {row['p']:.3g} (McNemar)"
-        lines.append(f"{word}  {row['model']}, {row['kind']}: {change}, {interval}, allowed {percent(row['allowed'])}")
-        lines += [f"      new: {name}" for name in row["new"].split()]
+    lines = [line for row in table.to_dict("records") for line in _lines(row)]
     passed = table["passes"].all()
     return "\n".join([*lines, "The gate lets the models through." if passed else "The gate holds the models back."])
+
+
+def _lines(row: Mapping[str, Any]) -> list[str]:
+    """A row of the gate in words. Where nothing was measured, its note says why."""
+    what = row["kind"] if row["rule"] == "against" and row["kind"] else row["rule"]
+    head = f"{'pass' if row['passes'] else 'FAIL'}  {on_one_line(row['model'])}, {what}: "
+    if pd.isna(row["now"]):
+        return [head + row["note"]]
+    if row["rule"] != "against":
+        return [f"{head}{percent(row['now'])}, allowed {percent(row['allowed'])}"]
+    change = f"{percent(row['before'])} -> {percent(row['now'])} of {row['n']} {row['counted']}"
+    ends = f"difference {_points(row['low'])} to {_points(row['high'])} percentage points, allowed {_points(row['allowed'])}"
+    new = [f"      new: {on_one_line(name)}" for name in row["new"].split()]
+    return [f"{head}{change}, {ends}, p = {row['p']:.3g} (McNemar)", *([f"      {row['note']}"] if row["note"] else []), *new]
+
+
+def _points(share: float) -> str:
+    """A difference of shares in percentage points."""
+    return percent(share).removesuffix(" %")
