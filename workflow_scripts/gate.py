@@ -20,7 +20,7 @@ def gate(verdict: Path, against: str, section: dict, level: float, destination: 
     rows = [*check_complete(now), *check_limits(now, section["limits"])]
     if against:
         before = json.loads(Path(against).read_text(encoding="utf-8"))
-        rows += compare_verdicts(now, before, section["margin"], level)
+        rows += compare_verdicts(now, before, section, level)
     table = pd.DataFrame(rows, columns=COLUMNS)
     save_csv(table_file, table)
     save_text(page, gate_text(table) + "\n")

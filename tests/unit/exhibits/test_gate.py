@@ -42,8 +42,9 @@ def lacking(compared=78, failed=0):
     return made
 
 
-def rows(now, before, margin=0.0):
-    return pd.DataFrame(compare_verdicts(now, before, margin, 0.95), columns=COLUMNS).set_index("kind")
+def rows(now, before, margin=0.0, common=0.9, level=0.95):
+    section = {"margin": margin, "common": common}
+    return pd.DataFrame(compare_verdicts(now, before, section, level), columns=COLUMNS).set_index("kind")
 
 
 FEW, MANY = [f"p{number:02d}" for number in range(3)], [f"p{number:02d}" for number in range(15)]
@@ -59,6 +60,7 @@ def test_a_worse_model_is_held_back_and_its_new_prompts_are_named():
     assert table.loc["motion", "passes"]
     text = gate_text(table.reset_index())
     assert "FAIL  m, content: 7.5 % -> 38 % of 40 prompts" in text
+    assert "difference 14 to 43 percentage points, allowed 0, p = 0.000488 (McNemar)" in text
     assert "new: p14" in text
     assert text.endswith("The gate holds the models back.")
 
@@ -82,6 +84,69 @@ def test_the_interval_of_a_paired_difference_covers_it(stream):
 def test_mcnemar_is_a_sign_test():
     assert mcnemar(8, 0) == pytest.approx(2 / 2**8)
     assert mcnemar(0, 0) == mcnemar(3, 3) == 1
+
+
+def test_mcnemar_decides_and_not_the_interval():
+    """Five new prompts of 40: the interval lies above 0, and the exact test calls it chance."""
+    row = rows(verdict(MANY[:5]), verdict([])).loc["content"]
+    assert row["low"] > 0
+    assert (row["p"], row["passes"]) == (2 / 2**5, True)
+    assert not rows(verdict(MANY[:5]), verdict([]), level=0.9).loc["content", "passes"]
+    row = rows(verdict(MANY[:6]), verdict([])).loc["content"]
+    assert (row["p"], row["passes"]) == (2 / 2**6, False)
+    assert rows(verdict(MANY[:6]), verdict([]), margin=6 / 40).loc["content", "passes"]  # at the margin is let through
+
+
+def test_shares_are_of_the_prompts_in_both_audits():
+    now, before = verdict(["p00", "p38", "p39"]), verdict(["p01"])
+    now["models"]["m"]["prompts"] = now["models"]["m"]["prompts"][1:]
+    row = rows(now, before).loc["content"]
+    assert row[["before", "now", "n"]].tolist() == [1 / 39, 2 / 39, 39]
+    assert (row["new"], row["gone"]) == ("p38 p39", "p01")
+    said = "Both shares are of the 39 prompts in both audits (40 before, 39 now)."
+    assert row["note"] == said
+    assert f"\n      {said}\n" in gate_text(rows(now, before).reset_index())
+
+
+def test_too_few_prompts_in_both_audits_are_refused_by_name():
+    few = verdict(["p01"], prompts=35)
+    refused(lambda: rows(few, verdict(FEW)), "90% of the prompts", "35 of 40; old only: p35, p36, p37", "prompts of model m")
+    refused(lambda: rows(verdict(FEW), few), "35 of 40; new only: p35, p36, p37", "gate.common")
+    assert rows(few, verdict(FEW), common=35 / 40)["n"].tolist() == [35, 35]
+    assert rows(verdict([], prompts=36), verdict([]))["n"].tolist() == [36, 36]  # nine tenths are enough
+
+
+def test_clips_of_a_model_without_prompts_are_called_clips():
+    now, before = verdict(FEW), verdict(FEW)
+    for made in (now, before):
+        made["models"]["m"]["prompted"] = False
+    assert "7.5 % -> 7.5 % of 40 clips, difference" in gate_text(rows(now, before).reset_index())
+    now["models"]["m"]["n_failed"] = 40
+    assert [row["note"] for row in check_complete(now)] == ["40 of 40 clips were not made"]
+
+
+def test_a_model_that_is_gone_fails_and_a_new_one_is_named():
+    now, before = verdict(FEW), verdict(FEW)
+    now["models"]["fresh"] = before["models"]["old"] = now["models"]["m"]
+    table = rows(now, before).set_index("model")
+    assert table["passes"].tolist() == [True, True, True, False]
+    assert table.loc["fresh", "note"] == "new, compared with nothing"
+    assert table.loc["old", "note"] == "is not in the new verdict"
+    text = gate_text(rows(now, before).reset_index())
+    assert "pass  fresh, against: new, compared with nothing\nFAIL  old, against: is not in the new verdict\n" in text
+    assert [row["model"] for row in check_limits(now, {"content_share": 0.5})] == ["m", "fresh"]
+
+
+def test_a_share_that_is_not_defined_is_a_row():
+    now, before = verdict(FEW), verdict(FEW)
+    before["models"]["m"]["motion"]["share"] = None
+    assert rows(now, before).loc["motion", ["passes", "note"]].tolist() == [False, NOT_DEFINED]
+    assert rows(before, now).loc["motion", ["passes", "note"]].tolist() == [False, NOT_DEFINED]
+    now["models"]["m"]["motion"]["share"] = None  # a model of images has no motion, before and now
+    assert rows(now, before).loc["motion", ["passes", "note"]].tolist() == [True, f"{NOT_DEFINED} in either verdict"]
+    for made in (now, before):
+        made["models"]["m"]["content"]["share"] = None
+    assert not rows(now, before)["passes"].any()  # nothing is left that was compared
 
 
 def test_limits_are_checked():
@@ -123,15 +188,16 @@ def test_verdicts_that_do_not_compare_are_refused_by_name():
     now = verdict(FEW)
     other = copy.deepcopy(now)
     other["provenance"]["corpus_sha256"] = "b" * 64
-    refused(lambda: check_comparable(now, other), "one corpus", "bbbb", "against: corpus")
+    refused(lambda: check_comparable(now, other, 0.9), "one corpus", "bbbb", "against: corpus")
     other = copy.deepcopy(now)
     other["models"]["m"]["content"]["definition"]["threshold"] = 0.6
-    refused(lambda: check_comparable(now, other), "one definition", "0.5 and 0.6", "content.threshold")
+    refused(lambda: check_comparable(now, other, 0.9), "one definition", "0.5 and 0.6", "content.threshold")
     other = copy.deepcopy(now)
     other["models"]["m"]["prompts"] = ["q"]
-    refused(lambda: check_comparable(now, other), "prompts that both audits have", "none", "model m")
+    refused(lambda: check_comparable(now, other, 0.9), "90% of the prompts in both audits", "0 of 40", "old only: q", "model m")
     other = verdict(FEW, name="n")
     assert paired_models(now, other) == {"m": "n"}
+    assert set(rows(now, other)["note"]) == {"Compared with model n."}
     other["models"]["o"] = other["models"]["n"]
     refused(lambda: paired_models(now, other), "same name", "against")
 
@@ -142,7 +208,7 @@ def test_the_script_fails_and_writes_what_it_found(root, tmp_path):
     spec.loader.exec_module(script)
     for name, content in (("now", MANY), ("before", FEW)):
         (tmp_path / f"{name}.json").write_text(json.dumps(verdict(content)))
-    section = {"margin": 0.0, "limits": {}}
+    section = {"margin": 0.0, "common": 0.9, "limits": {}}
     arguments = tmp_path / "now.json", str(tmp_path / "before.json"), section, 0.95, tmp_path / "gate"
     assert not script.gate(*arguments)
     assert "FAIL" in (tmp_path / "gate.txt").read_text()

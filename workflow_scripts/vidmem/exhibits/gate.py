@@ -25,6 +25,8 @@ LIMITS = {
 COLUMNS = ["model", "kind", "rule", "before", "now", "n", "counted", "new", "gone", "difference", "low", "high", "p", "allowed",
            "passes", "note"]  # fmt: skip
 NOT_DEFINED = "not checked: the share is not defined"
+NAMED = 3
+"""Most prompts of each verdict that an error names."""
 
 
 def paired_difference(new: int, gone: int, total: int, level: float) -> Interval:
@@ -67,12 +69,17 @@ def _lacking(verdict: Mapping[str, Any], model: Mapping[str, Any]) -> list[str]:
     listed, compared = model["training"]["n_clips"], model["training"]["n_compared"]
     rule = AnswerRule(verdict["answer"]["margin"], verdict["answer"]["missing"])
     found = lacking_parts({"ok": compared, "absent": listed - compared}, model["n_failed"], model["n_prompts"], rule)
-    return found if model["prompted"] else [sentence.replace(" prompts ", " clips ") for sentence in found]
+    return (
+        found
+        if model["prompted"]
+        else [sentence.replace(" prompts gave no clip", " clips were not made") for sentence in found]
+    )
 
 
 def _row(name: str, model: Mapping[str, Any], **cells: Any) -> dict:
     """A row of the gate on a model; cells that are not given are empty."""
-    return dict.fromkeys(COLUMNS) | {"model": name, "n": model["n_prompts"], "counted": _counted(model)} | cells
+    known = {"model": name, "n": model["n_prompts"], "counted": _counted(model)}
+    return dict.fromkeys(COLUMNS) | dict.fromkeys(("kind", "new", "gone", "note"), "") | known | cells
 
 
 def _counted(model: Mapping[str, Any]) -> str:
@@ -95,11 +102,14 @@ def paired_models(now: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str
     raise VidmemError("a model of the same name in both verdicts", f"{mine} and {theirs}", "against", "name them alike")
 
 
-def check_comparable(now: Mapping[str, Any], before: Mapping[str, Any]) -> None:
+def check_comparable(now: Mapping[str, Any], before: Mapping[str, Any], share: float) -> None:
     """Check that two verdicts say the same thing of different models.
 
+    Args:
+        share: smallest share of the prompts that must be in both, of those of the audit that has more, 0 to 1.
+
     Raises:
-        VidmemError: another corpus, other thresholds or metrics, no prompt in common, or an older audit that saw too little.
+        VidmemError: another corpus, other thresholds, metrics or prompts, or an older audit that saw too little.
     """
     if now["provenance"]["corpus_sha256"] != before["provenance"]["corpus_sha256"]:
         got = [verdict["provenance"]["corpus_sha256"][:16] for verdict in (now, before)]
@@ -119,37 +129,68 @@ def check_comparable(now: Mapping[str, Any], before: Mapping[str, Any]) -> None:
                     raise VidmemError(
                         "one definition of memorised", f"{values[0]} and {values[1]}", where, "use one configuration"
                     )
-        if not set(one["prompts"]) & set(other["prompts"]):
-            raise VidmemError(
-                "prompts that both audits have", "none", f"against: model {mine}", "use the same prompts and seed"
-            )
+        _check_prompts(mine, set(one["prompts"]), set(other["prompts"]), share)
 
 
-def compare_verdicts(now: Mapping[str, Any], before: Mapping[str, Any], margin: float, level: float) -> Iterator[dict]:
+def _check_prompts(name: str, now: set[str], before: set[str], share: float) -> None:
+    """Check that most prompts are in both audits, because the shares that are compared are of these prompts."""
+    common, most = now & before, max(len(now), len(before))
+    if common and len(common) / most >= share:
+        return
+    named = {"new only": sorted(now - before), "old only": sorted(before - now)}
+    some = [f"{where}: {on_one_line(', '.join(ids[:NAMED]))}" for where, ids in named.items() if ids]
+    got = "; ".join([f"{len(common)} of {most}", *some])
+    hint = "use the same prompts and seed, or lower gate.common"
+    raise VidmemError(f"{share:.0%} of the prompts in both audits", got, f"against: prompts of model {name}", hint)
+
+
+def compare_verdicts(
+    now: Mapping[str, Any], before: Mapping[str, Any], section: Mapping[str, Any], level: float
+) -> Iterator[dict]:
     """Rows of the gate for two verdicts: a model fails if it replays more, beyond chance, by more than the margin.
 
     Args:
-        margin: largest excess of the share that is let through, 0 to 1.
-        level: confidence level.
+        section: section `gate` of the configuration.
+        level: confidence level; a difference is beyond chance if its p value (McNemar) is below 1 - level.
 
     Yields:
-        A row of COLUMNS for each model and kind; see check_comparable for errors.
+        A row of COLUMNS for each model and kind; see check_comparable for errors. A model that only one verdict has
+        gets one row, which fails if the new verdict lacks it.
     """
-    check_comparable(now, before)
-    for mine, theirs in paired_models(now, before).items():
+    check_comparable(now, before, section["common"])
+    pairs = paired_models(now, before)
+    for mine, theirs in pairs.items():
         one, other = now["models"][mine], before["models"][theirs]
-        common = set(one["prompts"]) & set(other["prompts"])
+        whole = [kind for kind in KINDS if one[kind]["share"] is not None and other[kind]["share"] is not None]
         for kind in KINDS:
-            if one[kind]["share"] is None or other[kind]["share"] is None:
-                continue
-            new, gone = _turned(one, other, kind, common), _turned(other, one, kind, common)
-            counts = [len(set(model["replayed"][kind]) & common) / len(common) for model in (other, one)]
-            found = paired_difference(len(new), len(gone), len(common), level)
-            yield _row(
-                mine, one, kind=kind, rule="against", before=counts[0], now=counts[1], n=len(common), new=" ".join(new),
-                gone=" ".join(gone), difference=found.value, low=found.low, high=found.high, p=mcnemar(len(new), len(gone)),
-                allowed=margin, passes=not (found.low > 0 and found.value > margin), note="",
-            )  # fmt: skip
+            if kind in whole:
+                cells = _compared(one, other, kind, section["margin"], level)
+            else:  # by motion no model of images has a share, before or now; this must not hold it back for ever
+                alike = one[kind]["share"] is None and other[kind]["share"] is None
+                cells = {"passes": bool(whole) and alike, "note": NOT_DEFINED + " in either verdict" * alike}
+            if mine != theirs:
+                cells["note"] = f"{cells['note']} Compared with model {on_one_line(theirs)}.".strip()
+            yield _row(mine, one, kind=kind, rule="against", **cells)
+    for name, verdict, passes, note in [
+        *((name, now, True, "new, compared with nothing") for name in now["models"] if name not in pairs),
+        *((name, before, False, "is not in the new verdict") for name in before["models"] if name not in pairs.values()),
+    ]:
+        yield _row(name, verdict["models"][name], rule="against", passes=passes, note=note)
+
+
+def _compared(one: Mapping[str, Any], other: Mapping[str, Any], kind: str, margin: float, level: float) -> dict:
+    """Cells of a row for a model now and before. Both shares are of the prompts that both audits have."""
+    common = set(one["prompts"]) & set(other["prompts"])
+    new, gone = _turned(one, other, kind, common), _turned(other, one, kind, common)
+    before, now = (len(set(model["replayed"][kind]) & common) / len(common) for model in (other, one))
+    found, p = paired_difference(len(new), len(gone), len(common), level), mcnemar(len(new), len(gone))
+    sizes = [len(set(model["prompts"])) for model in (other, one)]
+    note = f"Both shares are of the {len(common)} {_counted(one)} in both audits ({sizes[0]} before, {sizes[1]} now)."
+    return {
+        "before": before, "now": now, "n": len(common), "new": " ".join(new), "gone": " ".join(gone), "p": p,
+        "difference": found.value, "low": found.low, "high": found.high, "allowed": margin,
+        "passes": not (p < 1 - level and found.value > margin), "note": "" if sizes == [len(common)] * 2 else note,
+    }  # fmt: skip
 
 
 def _turned(one: Mapping[str, Any], other: Mapping[str, Any], kind: str, common: Collection[str]) -> list[str]:
