@@ -1,6 +1,5 @@
 """Compare the verdict with that of another run and with the limits of the configuration. Fail if a model is worse."""
 
-import json
 import sys
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import pandas as pd
 
 from vidmem.base.logs import start_logging
 from vidmem.base.store import save_csv, save_text
-from vidmem.exhibits.gate import COLUMNS, check_complete, check_limits, compare_verdicts, gate_text
+from vidmem.exhibits.gate import COLUMNS, check_complete, check_limits, compare_verdicts, gate_text, read_verdict
 
 
 def gate(verdict: Path, against: str, section: dict, level: float, destination: Path) -> bool:
@@ -16,11 +15,10 @@ def gate(verdict: Path, against: str, section: dict, level: float, destination: 
     table_file, page = destination.with_suffix(".csv"), destination.with_suffix(".txt")
     for path in (table_file, page):  # a refusal must not leave the page of another comparison
         path.unlink(missing_ok=True)
-    now = json.loads(verdict.read_text(encoding="utf-8"))
+    now = read_verdict(verdict, "verdict")
     rows = [*check_complete(now), *check_limits(now, section["limits"])]
     if against:
-        before = json.loads(Path(against).read_text(encoding="utf-8"))
-        rows += compare_verdicts(now, before, section, level)
+        rows += compare_verdicts(now, read_verdict(against, "against"), section, level)
     table = pd.DataFrame(rows, columns=COLUMNS)
     save_csv(table_file, table)
     save_text(page, gate_text(table) + "\n")

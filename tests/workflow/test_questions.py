@@ -52,8 +52,33 @@ def other_verdict(folder, change):
 
 def test_an_audit_is_not_worse_than_itself(finished, run):
     told = ask(run, finished, "gate", other_verdict(finished, lambda verdict: None)).text
-    assert "pass" in told.lower()
-    assert len(pd.read_csv(finished / "results/smoke/gate.csv"))
+    verdict = json.loads((finished / "results/smoke/verdict.json").read_text())
+    table = pd.read_csv(finished / "results/smoke/gate.csv").set_index(["model", "kind"])
+    assert set(table.index) == {(name, kind) for name in verdict["models"] for kind in ("content", "motion")}
+    row = table.loc[("tiny-text", "content")]
+    share, total = verdict["models"]["tiny-text"]["content"]["share"], verdict["models"]["tiny-text"]["n_prompts"]
+    assert row[["rule", "n", "difference", "p", "passes"]].tolist() == ["against", total, 0, 1, True]
+    assert row[["before", "now"]].tolist() == pytest.approx([share, share])
+    assert table["passes"].all()
+    assert "The gate lets the models through." in told
+
+
+def test_an_audit_of_other_prompts_or_without_its_training_clips_is_refused(finished, run):
+    def blind(verdict):
+        verdict["models"]["tiny-text"]["training"]["n_compared"] = 0
+
+    def renamed(verdict):
+        model = verdict["models"]["tiny-text"]
+        model["prompts"] = [f"other-{prompt}" for prompt in model["prompts"]]
+
+    for change, words in (
+        (blind, "training clips could not be compared"),
+        (renamed, "old only: other-"),
+        (dict.clear, "no format"),
+    ):
+        result = ask(run, finished, "gate", other_verdict(finished, change), check=False)
+        assert result.returncode == 1
+        assert words in result.text
 
 
 def test_a_limit_fails_the_run_and_says_which(finished, run):

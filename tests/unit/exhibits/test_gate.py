@@ -19,6 +19,7 @@ from vidmem.exhibits.gate import (
     mcnemar,
     paired_difference,
     paired_models,
+    read_verdict,
 )
 
 
@@ -200,6 +201,36 @@ def test_verdicts_that_do_not_compare_are_refused_by_name():
     assert set(rows(now, other)["note"]) == {"Compared with model n."}
     other["models"]["o"] = other["models"]["n"]
     refused(lambda: paired_models(now, other), "same name", "against")
+
+
+def without(*keys):
+    made = verdict(FEW)
+    inner = made
+    for key in keys[:-1]:
+        inner = inner[key]
+    del inner[keys[-1]]
+    return made
+
+
+@pytest.mark.parametrize(("text", "parts"), [
+    ("{", ["as JSON", "Expecting property name"]), ("\udcff", ["as JSON", "decode"]), ("[]", ["format 1", "no format"]),
+    ("{}", ["format 1", "no format"]), (json.dumps(verdict(FEW) | {"format": 2}), ["format 1", "Got format 2"]),
+    (json.dumps(without("models")), ["whole verdict", "'models' is a required property"]),
+    (json.dumps(verdict(FEW) | {"models": {}}), ["whole verdict", "verdict.models"]),
+    (json.dumps(without("models", "m", "content", "share")), ["'share' is a required", "verdict.models.m.content"]),
+    (json.dumps(without("answer", "missing")), ["'missing' is a required", "verdict.answer"]),
+    (json.dumps(verdict(FEW)).replace("0.075", "NaN"), ["as JSON", "NaN is no number"]),
+])  # fmt: skip
+def test_a_file_that_is_no_verdict_is_refused(tmp_path, text, parts):
+    path = tmp_path / "other.json"
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    refused(lambda: read_verdict(path, "against"), *parts, f"Where: against: {path}", "verdict.json of an audit")
+
+
+def test_a_verdict_is_read_whole_and_a_folder_is_none(tmp_path):
+    (tmp_path / "verdict.json").write_text(json.dumps(verdict(FEW)))
+    assert read_verdict(tmp_path / "verdict.json", "against") == verdict(FEW)
+    refused(lambda: read_verdict(tmp_path, "against"), "a verdict as JSON", "Is a directory", "against")
 
 
 def test_the_script_fails_and_writes_what_it_found(root, tmp_path):

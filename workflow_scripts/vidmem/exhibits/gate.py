@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -25,8 +27,61 @@ LIMITS = {
 COLUMNS = ["model", "kind", "rule", "before", "now", "n", "counted", "new", "gone", "difference", "low", "high", "p", "allowed",
            "passes", "note"]  # fmt: skip
 NOT_DEFINED = "not checked: the share is not defined"
+FORMAT = 1
+"""Version of the layout of a verdict, see verdict.schema.yaml."""
 NAMED = 3
 """Most prompts of each verdict that an error names."""
+
+
+def _object(**parts: Any) -> dict:
+    """JSON Schema of a mapping that has these parts, and perhaps others."""
+    return {"type": "object", "required": [*parts], "properties": parts}
+
+
+_COUNT = {"type": "integer", "minimum": 0}
+_SHARE = {"type": "number", "minimum": 0, "maximum": 1}
+_IDS = {"type": "array", "items": {"type": "string"}}
+_KIND = _object(definition={"type": "object"}, **dict.fromkeys(("share", "high"), _SHARE | {"type": ["number", "null"]}))
+_MODEL = _object(
+    prompted={"type": "boolean"}, prompts=_IDS, replayed=_object(**dict.fromkeys(KINDS, _IDS)), n_prompts=_COUNT,
+    n_failed=_COUNT, training=_object(n_clips=_COUNT, n_compared=_COUNT), **dict.fromkeys(KINDS, _KIND),
+)  # fmt: skip
+READ = _object(
+    answer=_object(margin=_SHARE, missing=_SHARE), provenance=_object(corpus_sha256={"type": "string"}),
+    models={"type": "object", "minProperties": 1, "additionalProperties": _MODEL},
+)  # fmt: skip
+"""The parts of a verdict that the gate reads. Other versions of vidmem may write more."""
+
+
+def read_verdict(path: Path | str, key: str) -> dict:
+    """Read a verdict for the gate.
+
+    Args:
+        path: file of the verdict.
+        key: what the file is for, named by an error.
+
+    Raises:
+        VidmemError: no JSON, another format, or a part that the gate reads is not there.
+    """
+    from jsonschema import Draft202012Validator
+
+    where, hint = f"{key}: {path}", "give results/<run>/verdict.json of an audit by this version"
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+    except (ValueError, OSError) as error:
+        raise VidmemError("a verdict as JSON", on_one_line(str(error)), where, hint) from error
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        got = f"format {found['format']!r}" if isinstance(found, dict) and "format" in found else "no format"
+        raise VidmemError(f"a verdict of format {FORMAT}", on_one_line(got), where, hint)
+    for error in Draft202012Validator(READ).iter_errors(found):
+        part = ".".join(["verdict", *map(str, error.absolute_path)])
+        raise VidmemError("a whole verdict", on_one_line(error.message), f"{where}: {on_one_line(part)}", hint)
+    return found
+
+
+def _refuse_constant(name: str) -> float:
+    """NaN and the infinities are no JSON, and no share."""
+    raise ValueError(f"{name} is no number")
 
 
 def paired_difference(new: int, gone: int, total: int, level: float) -> Interval:

@@ -24,6 +24,7 @@ from ..features.statistics import Interval
 from ..generation.elsewhere import file_of
 from ..scoring.scores import VerdictRule, prompt_verdicts
 from .answers import Answer, AnswerRule, answer_of, comparison_of, floor_of_prompts, lacking_parts, summary_of
+from .gate import FORMAT
 from .tables import HELD_OUT
 
 WORST = 10
@@ -58,7 +59,7 @@ def audit_verdict(
         models[name] = _model_verdict(name, evidence, files)
         computed_by |= set(evidence.scores["preset"])
     return {
-        "format": 1,
+        "format": FORMAT,
         "run": config["run"],
         "summary": [*comparison_of(list(models.values())), *(summary_of(model, model["label"]) for model in models.values())],
         "answer": config["answer"],
