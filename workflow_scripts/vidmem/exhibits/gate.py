@@ -73,9 +73,9 @@ def read_verdict(path: Path | str, key: str) -> dict:
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         got = f"format {found['format']!r}" if isinstance(found, dict) and "format" in found else "no format"
         raise VidmemError(f"a verdict of format {FORMAT}", on_one_line(got), where, hint)
-    for error in Draft202012Validator(READ).iter_errors(found):
-        part = ".".join(["verdict", *map(str, error.absolute_path)])
-        raise VidmemError("a whole verdict", on_one_line(error.message), f"{where}: {on_one_line(part)}", hint)
+    for fault in Draft202012Validator(READ).iter_errors(found):
+        part = ".".join(["verdict", *map(str, fault.absolute_path)])
+        raise VidmemError("a whole verdict", on_one_line(fault.message), f"{where}: {on_one_line(part)}", hint)
     return found
 
 
