@@ -173,9 +173,6 @@ def check_comparable(now: Mapping[str, Any], before: Mapping[str, Any], share: f
         )
     for mine, theirs in paired_models(now, before).items():
         one, other = now["models"][mine], before["models"][theirs]
-        if lacking := _lacking(before, other):
-            where = f"against: model {on_one_line(theirs)}"
-            raise VidmemError("an older verdict of a whole audit", "; ".join(lacking), where, "audit the older model again")
         for kind in KINDS:
             for key in sorted({*one[kind]["definition"], *other[kind]["definition"]}):
                 values = [model[kind]["definition"].get(key) for model in (one, other)]
@@ -185,6 +182,9 @@ def check_comparable(now: Mapping[str, Any], before: Mapping[str, Any], share: f
                         "one definition of memorised", f"{values[0]} and {values[1]}", where, "use one configuration"
                     )
         _check_prompts(mine, set(one["prompts"]), set(other["prompts"]), share)
+        if lacking := _lacking(before, other):
+            where = f"against: model {on_one_line(theirs)}"
+            raise VidmemError("an older verdict of a whole audit", "; ".join(lacking), where, "audit the older model again")
 
 
 def _check_prompts(name: str, now: set[str], before: set[str], share: float) -> None:
