@@ -32,7 +32,7 @@ RECIPES: dict[str, int | str] = {
     "list_prompts": 2,
     "list_negatives": 2,
     "fit_detectors": "873524072677",
-    "convert_model": "7d2af0dfa034",
+    "convert_model": 2,
 }
 """Recipes (versions) of the stages that take hours, and of the stages that feed them.
 

@@ -24,6 +24,7 @@ from .denoiser_calls import DenoiserCall, denoiser_input, denoiser_output
 from .guidance import GuidanceRecorder, Reducer, StopGeneration, by_frame, guidance_magnitudes
 from .limits import check_request, cut_prompt, why_alone
 from .output import as_frames, flagged, nothing_to_see
+from .own_streams import own_streams
 from .readings import AttentionQuantities
 
 if TYPE_CHECKING:
@@ -182,8 +183,9 @@ class PipelineAdapter:
         scheduler = getattr(self.pipeline, "scheduler", None)
         reduce = guidance_magnitudes if reader is None else AttentionQuantities(scheduler=scheduler)
         recorder = GuidanceRecorder(find_denoisers(self.pipeline), len(requests), reduce, attention=reader)
-        with recorder, torch.inference_mode():
-            output = self.pipeline(**self._arguments(requests))
+        arguments = self._arguments(requests)
+        with recorder, torch.inference_mode(), own_streams(self.pipeline, arguments["generator"]):
+            output = self.pipeline(**arguments)
         if isinstance(reduce, AttentionQuantities):
             reduce.finish(recorder.steps)
         videos, censored = as_frames(output), flagged(output) or [False] * len(requests)

@@ -17,7 +17,9 @@ import numpy as np
 import torch
 
 from ..errors import VidmemError
+from ..models.loading import other_scheduler
 from ..models.noising import path_of
+from .even_ddim import EvenDDIMScheduler
 
 Text = dict[str, torch.Tensor]
 """Keyword arguments with which a network receives embedded prompts, [N, ...] each; empty for unconditional models."""
@@ -118,12 +120,12 @@ class InvertibleModel:
             name: scheduler class of diffusers; 'DDIMScheduler' and 'FlowMatchEulerDiscreteScheduler' are deterministic.
             steps: number of network evaluations.
         """
-        kind = getattr(diffusers, name, None)
+        kind = EvenDDIMScheduler if name == "DDIMScheduler" else getattr(diffusers, name, None)
         if kind is None or not hasattr(kind, "from_config"):
             raise VidmemError("a scheduler class of diffusers", name, "inversion.sampler")
         wanted = {"timestep_spacing": "trailing", "clip_sample": False, "thresholding": False, "set_alpha_to_one": True}
         options = {key: value for key, value in wanted.items() if key in signature(kind.__init__).parameters}
-        sampler = kind.from_config(self.pipeline.scheduler.config, **options)
+        sampler = other_scheduler(self.pipeline.scheduler, kind, **options)
         sampler.set_timesteps(steps, device=self.device)
         return sampler
 

@@ -13,7 +13,7 @@ from functools import cache, partial
 from inspect import Parameter, signature
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -104,8 +104,35 @@ def load_pipeline(spec: GenerationSpec) -> diffusers.DiffusionPipeline:
     if spec.scheduler:
         if not hasattr(diffusers, spec.scheduler):
             raise VidmemError("a scheduler class of diffusers", spec.scheduler, "models.scheduler")
-        pipeline.scheduler = getattr(diffusers, spec.scheduler).from_config(pipeline.scheduler.config)
+        pipeline.scheduler = other_scheduler(pipeline.scheduler, getattr(diffusers, spec.scheduler))
     return pipeline
+
+
+NOISE_LEVELS = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "prediction_type")
+"""Settings of a scheduler that the network was trained with. diffusers takes those that equal the defaults of the saved class
+for unset, and lets another class put its own defaults in their place."""
+
+
+def other_scheduler(
+    saved: diffusers.SchedulerMixin, kind: type[diffusers.SchedulerMixin], **options: Any
+) -> diffusers.SchedulerMixin:
+    """Scheduler of another class with the configuration of the saved one.
+
+    Args:
+        options: settings that replace those of the saved one.
+
+    Raises:
+        VidmemError: the saved scheduler has a setting of its family that the class cannot express. Pictures would be wrong.
+    """
+    settings = getattr(type(saved), "NEEDED", {})
+    taken = signature(kind.__init__).parameters
+    lost = {name: saved.config[name] for name, plain in settings.items() if saved.config[name] != plain and name not in taken}
+    if lost:
+        told = ", ".join(f"{name} {value}" for name, value in lost.items())
+        hint = f"leave models.<name>.scheduler out: the model needs {type(saved).__name__}"
+        raise VidmemError(f"a scheduler that takes {', '.join(lost)} ({told})", kind.__name__, "models.<name>.scheduler", hint)
+    trained = {name: saved.config[name] for name in NOISE_LEVELS if name in saved.config and name in taken}
+    return kind.from_config(saved.config, **trained | options)
 
 
 def load_component(kind: type[diffusers.DiffusionPipeline], name: str, place: dict, shared: dict) -> torch.nn.Module:

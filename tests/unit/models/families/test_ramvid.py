@@ -158,6 +158,13 @@ def spaced(steps: int) -> list[int]:
     return found
 
 
+def test_every_number_of_steps_is_respaced_as_the_official_code_does():
+    for steps in range(2, 1001):
+        scheduler = ramvid_scheduler()
+        scheduler.set_timesteps(steps)
+        assert scheduler.timesteps.tolist() == spaced(steps)[::-1], steps
+
+
 @pytest.mark.parametrize("steps", [1000, 250, 100, 7])
 def test_sampler_is_that_of_the_description(steps):
     """Ancestral, the clean sample clipped, the larger fixed variance of the schedule of the chosen steps."""

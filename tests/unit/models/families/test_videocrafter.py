@@ -4,6 +4,7 @@ import math
 import re
 from functools import partial
 
+import diffusers
 import numpy as np
 import pytest
 import torch
@@ -24,6 +25,7 @@ from vidmem.models.families.videocrafter import (
     text_renamings,
     videocrafter_from_official,
 )
+from vidmem.models.loading import other_scheduler
 
 REQUESTS = [Request(f"p{number}", text, 0) for number, text in enumerate(["a red ball", "two cats", "a wall"])]
 PARAMETERS = {"v1-512": 1_144_485_956, "v1-1024": 1_144_485_956 + 2_050_560, "v2-512": 1_413_284_420}
@@ -245,6 +247,39 @@ def test_sampler_is_that_of_the_description(scale_end):
         time = scheduler.timesteps[49 - index]
         stepped = scheduler.step(prediction, time, latents, eta=1.0, generator=torch.Generator().manual_seed(7)).prev_sample
         assert torch.allclose(stepped, ddim(latents, prediction, index, 50, scale_end, noise), atol=1e-5)
+
+
+@pytest.mark.parametrize(("steps", "count"), [(50, 50), (60, 63), (30, 31)])
+def test_the_number_of_steps_is_that_of_the_official_sampler(steps, count):
+    scheduler = ScaledDDIMScheduler(scale_end=0.7)
+    scheduler.set_timesteps(steps)
+    assert scheduler.timesteps.tolist() == (np.arange(0, 1000, 1000 // steps) + 1)[::-1].tolist()
+    assert len(scheduler.timesteps) == count
+    latents, prediction = torch.randn(2, 1, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    noise = torch.randn(1, 4, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
+    for index in (count - 1, count // 2, 0):
+        stream = torch.Generator().manual_seed(7)
+        stepped = scheduler.step(prediction, scheduler.timesteps[count - 1 - index], latents, eta=1.0, generator=stream)
+        assert torch.allclose(stepped.prev_sample, ddim(latents, prediction, index, steps, 0.7, noise), atol=1e-5)
+
+
+def test_noise_is_added_to_latents_that_are_scaled_as_in_training():
+    scheduler = ScaledDDIMScheduler(scale_end=0.3)
+    clean, noise = torch.randn(2, 3, 4, 2, 2, generator=torch.Generator().manual_seed(0))
+    times = torch.tensor([0, 200, 999])
+    found = scheduler.add_noise(clean, noise, times)
+    for row, (time, scale) in enumerate(zip(times, (1.0, 1 - 0.7 * 200 / 399, 0.3))):
+        signal = scheduler.alphas_cumprod[time]
+        assert torch.allclose(found[row], signal.sqrt() * scale * clean[row] + (1 - signal).sqrt() * noise[row], atol=1e-6)
+
+
+def test_a_scheduler_that_cannot_scale_is_refused():
+    with pytest.raises(VidmemError, match=r"scale_end 0.7") as told:
+        other_scheduler(ScaledDDIMScheduler(scale_end=0.7), diffusers.DPMSolverMultistepScheduler)
+    assert "models.<name>.scheduler" in str(told.value)
+    plain = other_scheduler(ScaledDDIMScheduler(), diffusers.DPMSolverMultistepScheduler)
+    assert (plain.config.beta_start, plain.config.beta_end, plain.config.beta_schedule) == (0.00085, 0.012, "scaled_linear")
+    assert other_scheduler(diffusers.DDIMScheduler(), diffusers.EulerDiscreteScheduler).config.beta_end == 0.02
 
 
 def test_scheduler_is_saved_and_loaded_with_its_scale(tmp_path):

@@ -333,7 +333,7 @@ class LaViePipeline(LatentVideoPipeline):
         height: int = 320,
         width: int = 512,
         num_inference_steps: int = 50,
-        guidance_scale: float = 7.0,
+        guidance_scale: float = 7.5,
         generator: torch.Generator | list[torch.Generator] | None = None,
         prompt_embeds: torch.Tensor | None = None,
         output_type: str = "np",
@@ -352,9 +352,10 @@ class LaViePipeline(LatentVideoPipeline):
 def lavie_scheduler() -> DDPMScheduler:
     """Make the published sampler: ancestral sampling with the noise schedule of LaVie's training.
 
-    Stable Diffusion was trained with another schedule.
+    Stable Diffusion was trained with another schedule. The scheduler of the official code (diffusers 0.16) has no offset: 50
+    steps are 980, 960, ... 0.
     """
-    return DDPMScheduler(beta_start=1e-4, beta_end=0.02, beta_schedule="linear", clip_sample=False, steps_offset=1)
+    return DDPMScheduler(beta_start=1e-4, beta_end=0.02, beta_schedule="linear", clip_sample=False, steps_offset=0)
 
 
 FREQUENCIES = r".+\.attn_temp\.rotary_emb\.freqs"

@@ -8,7 +8,7 @@ transformer works on one place in all frames. Spatial blocks normalise every fra
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from diffusers import DDIMScheduler
@@ -316,7 +316,12 @@ class ScaledDDIMScheduler(DDIMScheduler, SchedulerMixin):
     Args:
         scale_end: scale from time scale_steps - 1 on. It falls linearly from 1 at time 0; with scale_end 1 this is plain DDIM.
         scale_steps: number of time steps over which the scale falls.
+
+    Attributes:
+        NEEDED: settings that another scheduler cannot leave out, and their values that change nothing.
     """
+
+    NEEDED: ClassVar[dict[str, float]] = {"scale_end": 1.0}
 
     @register_to_config
     def __init__(
@@ -338,6 +343,19 @@ class ScaledDDIMScheduler(DDIMScheduler, SchedulerMixin):
         """Scale of the clean latents at a time step."""
         steps = self.config.scale_steps
         return 1 + (self.config.scale_end - 1) * min(max(time, 0), steps - 1) / (steps - 1)
+
+    def set_timesteps(self, num_inference_steps: int, device: str | torch.device | None = None) -> None:
+        """Set the times of the official sampler: every (1000 // steps)-th. They are more than asked if that does not divide."""
+        super().set_timesteps(num_inference_steps, device=device)
+        count, offset = self.config.num_train_timesteps, self.config.steps_offset
+        times = range(0, count, count // num_inference_steps)
+        self.timesteps = torch.tensor([time + offset for time in reversed(times)], device=device)
+
+    def add_noise(self, original_samples: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
+        """Noisy latents [N, ...] at times [N], of clean latents that are scaled as in training."""
+        scales = [self.scale(int(time)) for time in timesteps.reshape(-1)]
+        shape = (-1, *[1] * (original_samples.ndim - 1))
+        return super().add_noise(original_samples * original_samples.new_tensor(scales).reshape(shape), noise, timesteps)
 
     def step(
         self,
