@@ -296,3 +296,23 @@ def test_training_needs_frames_that_are_kept(root):
         complete_config(config, schema)
     del config["train"]
     assert complete_config(config, schema)["corpora"]["tiny"]["keep_frames"] is False
+
+
+def called(config, schema, **model):
+    given = deepcopy(config) | {"inversions": {}, "mitigations": {}}
+    place = {"path": "reference_models/text-to-video", **model}
+    given["models"] = {"m": {"kind": "diffusers", "corpus": "default", **(model if "checkpoint" in model else place)}}
+    made = complete_config(given, schema)["models"]["m"]
+    return made["steps"], made["guidance"], made["arguments"]
+
+
+def test_a_family_is_called_as_its_official_script_does_unless_the_configuration_says_otherwise(config, schema):
+    checkpoint = {"layout": "videocrafter", "file": "a.ckpt", "sha256": "0" * 64, "base": "b"}
+    crafter, lavie = {"pipeline": "VideoCrafterPipeline"}, {"pipeline": "LaViePipeline"}
+    assert called(config, schema, **lavie) == (50, 7.5, {})
+    second = crafter | {"checkpoint": checkpoint | {"variant": "v2-512"}}
+    assert called(config, schema, **second) == (50, 12.0, {"fps": 28})
+    assert called(config, schema, **crafter | {"checkpoint": checkpoint | {"variant": "v1-512"}}) == (50, 12.0, {})
+    mine = {"steps": 20, "guidance": 3.0, "arguments": {"fps": 8, "eta": 0.0}}
+    assert called(config, schema, **second | mine) == (20, 3.0, {"fps": 8, "eta": 0.0})
+    assert called(config, schema, pipeline="TextToVideoSDPipeline")[2] == {}

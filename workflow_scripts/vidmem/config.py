@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from .errors import VidmemError
+from .models.families.records import official_call
 
 if TYPE_CHECKING:
     from jsonschema import ValidationError
@@ -106,12 +107,23 @@ def complete_config(config: Config, schema: Config, families: Mapping[str, str] 
     for model in completed["models"].values():
         if model["kind"] == "diffusers" and model["drop_frames"] is None:
             model["drop_frames"] = int(model["first_frame"] is not None)  # the model did not generate the frame it was given
+    _follow_families(completed, config)
     _follow_corpora(completed, config)
     _check_finite(completed, "")
     _place_checkpoints(completed, families)
     _check_references(completed, families)
     _check_sources(completed, schema)
     return completed
+
+
+def _follow_families(config: Config, given: Config) -> None:
+    """Call models of a family as its official script does, where the configuration does not say otherwise."""
+    for name, model in config["models"].items():
+        if model["kind"] == "diffusers":
+            stated, official = given["models"][name], official_call(model)
+            told = official.pop("arguments", {})
+            model.update({key: value for key, value in official.items() if key not in stated})
+            model["arguments"] = told | model["arguments"]
 
 
 def _follow_corpora(config: Config, given: Config) -> None:

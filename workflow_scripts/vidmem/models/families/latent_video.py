@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from inspect import signature
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import torch
@@ -30,8 +30,10 @@ class LatentVideoPipeline(DiffusionPipeline):
 
     Attributes:
         side: height and width must be multiples of this number of pixels.
+        READING: options of the tokenizer, as the authors' code reads prompts.
     """
 
+    READING: ClassVar[dict[str, Any]] = {}
     model_cpu_offload_seq = "text_encoder->unet->vae"
 
     def __init__(
@@ -52,12 +54,14 @@ class LatentVideoPipeline(DiffusionPipeline):
         """Number of pixels that height and width must be multiples of."""
         return self.vae_scale_factor
 
+    def cleaned(self, prompt: str) -> str:
+        """A prompt as the authors' code cleans it before it is cut into tokens."""
+        return prompt
+
     def encode_prompt(self, prompts: Sequence[str]) -> torch.Tensor:
         """Last hidden states of the text encoder, float [N, tokens, width]; prompts are cut at the tokenizer's length."""
-        length = self.tokenizer.model_max_length
-        given = self.tokenizer(
-            list(prompts), padding="max_length", max_length=length, truncation=True, return_tensors="pt"
-        )  # fmt: skip
+        options = {"padding": "max_length", "max_length": self.tokenizer.model_max_length, "truncation": True}
+        given = self.tokenizer([self.cleaned(prompt) for prompt in prompts], return_tensors="pt", **options, **self.READING)
         return self.text_encoder(given.input_ids.to(self._execution_device))[0]
 
     def _branches(

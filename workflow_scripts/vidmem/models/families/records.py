@@ -35,11 +35,13 @@ class Variant:
         parameters: number of parameters of every component, counted on the published configuration.
         network: keys of the network's configuration whose values differ from the defaults.
         choice: further settings for the converter, such as settings of the sampler.
+        arguments: arguments of the pipeline's call as the official script gives them, by name.
     """
 
     parameters: Mapping[str, float]
     network: Mapping[str, Any] = field(default_factory=dict)
     choice: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ class ModelFamily:
         variants: published models by name. The configuration takes the first if it names none.
         based: whether a conversion also needs a saved Stable Diffusion.
         latent_axes: class name of a denoiser of ours -> axes of its latents, such as bcthw.
+        call: keys of a model in the configuration (steps, guidance, ...) as the official script has them. They are used unless
+            the configuration states them.
         saved_as: former full name of a module -> its name today. The index of a folder that was saved before a module moved has
             the former name.
     """
@@ -66,6 +70,7 @@ class ModelFamily:
     variants: Mapping[str, Variant] = field(default_factory=dict)
     based: bool = False
     latent_axes: Mapping[str, str] = field(default_factory=dict)
+    call: Mapping[str, Any] = field(default_factory=dict)
     saved_as: Mapping[str, str] = field(default_factory=dict)
 
     def variant(self, name: str | None) -> tuple[str, Variant]:
@@ -115,6 +120,20 @@ def official_family(name: str) -> ModelFamily:
     return _one_of(official_families(), name, "checkpoint.layout")
 
 
+def official_call(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Keys of a model and its `arguments` as the official script of its family has them; {} for other models.
+
+    Args:
+        model: a diffusers model of the configuration. Its variant is that of its checkpoint, else the first of the family.
+    """
+    family = next((family for family in FAMILIES.values() if family.pipeline == model["pipeline"] and family.call), None)
+    if family is None:
+        return {}
+    name = (model.get("checkpoint") or {}).get("variant") or next(iter(family.variants))
+    told = dict(family.variants[name].arguments) if name in family.variants else {}
+    return {**family.call, "arguments": told}
+
+
 def family_pipelines() -> dict[str, str]:
     """Family -> class name of its pipeline."""
     return {name: family.pipeline for name, family in FAMILIES.items()}
@@ -142,6 +161,7 @@ register_family(
         {"base": Variant({"unet": 909.1e6} | PARTS_OF_STABLE_DIFFUSION_1)},
         based=True,
         latent_axes={"LaVieUNet": "bcthw"},
+        call={"steps": 50, "guidance": 7.5},
         saved_as={"vidmem.models.lavie": f"{_HERE}.lavie"},
     )
 )
@@ -154,16 +174,21 @@ register_family(
         {
             "v1-512": Variant({"unet": 1.1445e9} | PARTS_OF_STABLE_DIFFUSION_2),
             "v1-1024": Variant(
-                {"unet": 1.1465e9} | PARTS_OF_STABLE_DIFFUSION_2, network={"fps_condition": True}, choice={"scale_end": 0.3}
+                {"unet": 1.1465e9} | PARTS_OF_STABLE_DIFFUSION_2,
+                network={"fps_condition": True},
+                choice={"scale_end": 0.3},
+                arguments={"fps": 28},
             ),
             "v2-512": Variant(
                 {"unet": 1.4133e9} | PARTS_OF_STABLE_DIFFUSION_2,
                 network={"fps_condition": True, "relative_positions": False, "temporal_convolutions": True},
                 choice={"scale_end": 0.7},
+                arguments={"fps": 28},
             ),
         },
         based=True,
         latent_axes={"VideoCrafterUNet": "bcthw"},
+        call={"steps": 50, "guidance": 12.0},
         saved_as={"vidmem.models.videocrafter": f"{_HERE}.videocrafter"},
     )
 )

@@ -7,9 +7,11 @@ transformer works on one place in all frames. Spatial blocks normalise every fra
 
 from __future__ import annotations
 
+import html
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
+import ftfy
 import torch
 from diffusers import DDIMScheduler
 from diffusers.configuration_utils import ConfigMixin, register_to_config
@@ -376,7 +378,17 @@ class ScaledDDIMScheduler(DDIMScheduler, SchedulerMixin):
 
 
 class VideoCrafterPipeline(LatentVideoPipeline):
-    """VideoCrafter's text-to-video models. They make 16 frames of 320 x 512 or 576 x 1024 pixels."""
+    """VideoCrafter's text-to-video models. They make 16 frames of 320 x 512 or 576 x 1024 pixels.
+
+    Prompts become the tokens of OpenCLIP. Its padding is "!" of the tokenizer of Stable Diffusion 2, which would else be read
+    out of prompts, too.
+    """
+
+    READING: ClassVar[dict[str, bool]] = {"split_special_tokens": True}
+
+    def cleaned(self, prompt: str) -> str:
+        """A prompt as OpenCLIP cleans it: broken encodings mended, HTML entities resolved twice, blanks joined."""
+        return " ".join(html.unescape(html.unescape(ftfy.fix_text(prompt))).split())
 
     @property
     def side(self) -> int:
