@@ -277,6 +277,21 @@ def test_names_that_deepspeed_lengthened_are_shortened(tmp_path):
         read_checkpoint(file, hash_file(file))
 
 
+def test_of_two_sets_of_weights_the_official_loader_takes_that_of_deepspeed(tmp_path):
+    file = tmp_path / "model.ckpt"
+    torch.save({"state_dict": {"a": torch.zeros(1)}, "module": {"_forward_module.a": torch.ones(1)}}, file)
+    assert read_checkpoint(file, hash_file(file))["a"] == 1
+
+
+def test_weights_in_another_container_are_refused_with_its_name(tmp_path):
+    file = tmp_path / "model.ckpt"
+    torch.save({"model": {"a": torch.zeros(1)}, "step": 3}, file)
+    with pytest.raises(VidmemError, match="may lie under model: save that part alone as safetensors"):
+        read_checkpoint(file, hash_file(file))
+    with pytest.raises(VidmemError, match=r"all names begin with net\.: save them without it"):
+        renamed({"net.a": torch.zeros(1), "net.b": torch.zeros(1)}, [Renaming("a|b", ())], "test.ckpt")
+
+
 def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):
     for content in (b"", b"<html>404</html>", b"PK\x03\x04 cut"):
         (tmp_path / "page.pt").write_bytes(content)

@@ -349,10 +349,15 @@ def test_decoder_is_that_of_latent_diffusion(base):
 
 
 def test_another_variant_and_another_base_are_refused(base, tmp_path):
-    with pytest.raises(VidmemError, match=r"shrink to 0\.7\nGot 0\.3"):
+    with pytest.raises(VidmemError, match=r"structure of v2-512.*\nGot that of v1-1024"):
         converted(official("v1-1024"), "v2-512", base)
-    with pytest.raises(VidmemError, match=r"shrink to 0\.3\nGot 1"):
+    with pytest.raises(VidmemError, match=r"structure of v1-1024\nGot that of v1-512 \(the file of 6 December 2023\)"):
         converted(official("v1-512"), "v1-1024", base)
+    with pytest.raises(VidmemError, match=r"v1-512 .*\nGot that of v2-512, which the file of October 2023 .* shares"):
+        converted(official("v2-512"), "v1-512", base)
+    scaled = official("v2-512") | {"scale_arr": torch.full((1000,), 0.3)}
+    with pytest.raises(VidmemError, match=r"shrink to 0\.7\nGot 0\.3"):
+        converted(scaled, "v2-512", base)
     with pytest.raises(VidmemError, match="text encoder of 1 layers"):
         converted(official("v1-512"), "v1-512", save_base(tmp_path / "two", num_hidden_layers=2))
     with pytest.raises(VidmemError, match="quick_gelu"):

@@ -34,9 +34,9 @@ TRAINERS = [(Stub, f"{package}.callbacks.{name}") for package in ("pytorch_light
 """Names of Lightning classes that stand in checkpoints with the state of callbacks. None of their code is imported or run."""
 Weights = dict[str, torch.Tensor]
 Module = TypeVar("Module", bound=torch.nn.Module)
-CONTAINERS = {"state_dict": "", "ema": "", "module": "_forward_module."}
+CONTAINERS = {"module": "_forward_module.", "ema": "", "state_dict": ""}
 """Keys under which trainers store the weights beside other data -> prefix of the weights' names there. The first key that a
-checkpoint has is used. The keys are those of Lightning, of LaVie, and of DeepSpeed under Lightning."""
+checkpoint has is used, as in the official loaders. They are keys of DeepSpeed under Lightning, of LaVie, and of Lightning."""
 REFUSED = re.compile(r"WeightsUnpickler error: (.*?)(?: was not an allowed| Check the documentation|$)")
 """The part of an error of torch.load that names what it refused; the rest is advice to load it all the same."""
 SHOWN = 5
@@ -102,7 +102,9 @@ def _unpacked(held: object, path: Path) -> Weights:
     weights = held if name is None else saved[name]
     if not isinstance(weights, Mapping) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
         types = sorted({type(value).__name__ for value in weights.values()}) if isinstance(weights, Mapping) else [type(held)]
-        raise VidmemError("tensors by name", f"values of type {types}", str(path))
+        inner = [str(key) for key, value in saved.items() if isinstance(value, Mapping)]
+        hint = f"the weights may lie under {_some(inner)}: save that part alone as safetensors" if inner else ""
+        raise VidmemError("tensors by name", f"values of type {types}", str(path), hint)
     if name is not None:
         LOGGER.info("%s: weights under %r; not taken: %s", path, name, sorted(set(saved) - {name}))
     start = CONTAINERS[name] if name is not None else ""
@@ -132,7 +134,9 @@ def renamed(weights: Weights, renamings: Sequence[Renaming], where: str) -> Weig
                 raise VidmemError(f"one official weight for {target}", f"another: {name}", where)
             ours[target] = part
     if unknown:
-        hint = "another model, or another version of it?"
+        start = unknown[0].partition(".")[0]
+        common = len(unknown) == len(weights) and all(name.startswith(f"{start}.") for name in unknown)
+        hint = f"all names begin with {start}.: save them without it" if common else "another model, or another version of it?"
         raise VidmemError("official names of this layout", f"unexpected: {_some(unknown)}", where, hint)
     return ours
 

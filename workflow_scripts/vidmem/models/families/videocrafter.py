@@ -480,6 +480,7 @@ def videocrafter_from_official(
     rest = {name: values for name, values in weights.items() if not name.startswith((UNET, AUTOENCODER, TEXT))}
     renamed(rest, (Renaming(rf"scale_arr|{SCHEDULE}"),), where)
     scheduler = ScaledDDIMScheduler(**sampler)
+    _check_structure(parts[UNET], network, where)
     _check_scales(rest, scheduler, where)
     own = base_parts(base)
     unet = filled(VideoCrafterUNet, network, renamed(parts[UNET], UNET_RENAMINGS, where), where)
@@ -500,6 +501,23 @@ def _text_layers(config: CLIPTextConfig, weights: Weights, base: Path) -> int:
         expected = f"a text encoder of {len(there) - 1} layers with gelu, as of Stable Diffusion 2.1"
         raise VidmemError(expected, f"{config.num_hidden_layers} with {config.hidden_act}", str(base))
     return config.num_hidden_layers
+
+
+STRUCTURES = {
+    (False, False): "v1-512 (the file of 6 December 2023)",
+    (True, False): "v1-1024",
+    (True, True): "v2-512, which the file of October 2023 for VideoCrafter1 at 320 x 512 shares",
+}
+"""Whether a U-Net is told the rate of frames, and has temporal convolutions -> published models of that structure."""
+
+
+def _check_structure(weights: Weights, network: dict, where: str) -> None:
+    """Raise VidmemError if the names of the U-Net are those of another published structure."""
+    found = tuple(any(part in name for name in weights) for part in ("fps_embedding.", "temopral_conv."))
+    wanted = (network.get("fps_condition", False), network.get("temporal_convolutions", False))
+    if found != wanted and found in STRUCTURES:
+        hint = "set checkpoint.variant to the one of this file"
+        raise VidmemError(f"the structure of {STRUCTURES.get(wanted, network)}", f"that of {STRUCTURES[found]}", where, hint)
 
 
 def _check_scales(schedule: Weights, scheduler: ScaledDDIMScheduler, where: str) -> None:
