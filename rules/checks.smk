@@ -17,9 +17,10 @@ from vidmem.config import check_pinned, check_there
 from vidmem.errors import fetch_command
 from vidmem.models.saved_files import hub_cache, lost_files
 
-# LOADING: stages that load a model or read footage. SHOWING: stages that read footage again if a corpus keeps no frames.
+# LOADING: stages that load a model or read footage. LISTING: stages that read lists of the user. SHOWING: stages that read footage again if a corpus keeps no frames.
 # All other stages only cite the records of models and data sets.
 LOADING = ("generate_clips", "mitigate_clips", "probe_guidance", "invert_images", "probe_model", "read_corpus", "read_features")
+LISTING = ("list_prompts", "list_negatives", "validate_labels", "curate_prompts")
 SHOWING = ("plot_galleries", "plot_motion_panel", "save_clips")
 
 
@@ -64,6 +65,7 @@ def check_needs(dag):
     errors = lost_records(records) | missing_clip(due)
     for job in due:
         errors |= missing_files(job) | missing_model(job, made) | missing_sources(job)
+    errors |= unfit_models({named for job in due for named in models_of(job)}) | missing_gpu(due) | unreadable_lists(due)
     if errors:
         told = "\n".join(str(errors[name]) for name in sorted(errors))
         raise WorkflowError(f"What the run needs is not there; for everything see {called_as()} preflight\n{told}")
@@ -112,6 +114,56 @@ def missing_model(job, made):
     except VidmemError as error:
         return {name: error}
     return {}
+
+
+def models_of(job):
+    """Names of the models that a job loads."""
+    if job.rule.name not in LOADING or job.rule.name in ("read_corpus", "read_features"):
+        return []
+    named = {key: getattr(job.wildcards, key) for key in ("model", "inversion", "mitigation") if hasattr(job.wildcards, key)}
+    return [config["mitigations"][name]["model"] if key == "mitigation" else name for key, name in named.items()]
+
+
+def unfit_models(names):
+    """An error for each setting of a model that its jobs would refuse, and for each saved model that cannot be loaded.
+
+    Number formats are those of this machine. On a cluster the jobs check them, because another machine runs them.
+    """
+    if not names:
+        return {}
+    from vidmem.planning.model_needs import model_needs, setting_needs
+
+    models = {name: audit.model(name) for name in sorted(names)}
+    saved = {name: model for name, model in models.items() if Path(model["path"]).is_dir() and "checkpoint" not in model}
+    needs = [*model_needs(config, saved, hub_cache(), called_as()), *setting_needs(config, models)]
+    if not workflow.local_exec:
+        needs = [need for need in needs if not need.name.endswith(".dtype")]
+    lacking = [need for need in needs if need.state == "missing"]
+    return {need.name: VidmemError("a model that can be used", need.found, need.name, need.remedy) for need in lacking}
+
+
+def unreadable_lists(due):
+    """An error for each list of the user that a job reads and that is not as it must be."""
+    rules = {job.rule.name for job in due}
+    if not rules & {*LISTING, "read_generated"}:
+        return {}
+    from vidmem.planning.data_needs import list_needs, made_needs
+
+    needs = list_needs(config) if rules & set(LISTING) else []
+    needs += made_needs(config) if "read_generated" in rules else []
+    lacking = [need for need in needs if need.state == "missing" and need.found != "not there"]  # see missing_files
+    return {need.name: VidmemError("a list that can be read", need.found, need.name, need.remedy) for need in lacking}
+
+
+def missing_gpu(due):
+    """An error if device: cuda asks for a GPU that this machine lacks, and the jobs run here."""
+    from vidmem.planning.machine_needs import gpu_memory
+
+    if config["device"] != "cuda" or not workflow.local_exec or gpu_memory():
+        return {}
+    users = sorted({job.rule.name for job in due if job.rule.name in LOADING and models_of(job)})
+    return {"device": VidmemError("a GPU, as device: cuda asks", "none here", f"config key device ({', '.join(users)})",
+                                  "device: cpu or auto")} if users else {}  # fmt: skip
 
 
 def missing_sources(job):

@@ -17,8 +17,10 @@ from ..corpus.listing import LISTED_FILES, listed_items
 from ..corpus.published_layouts import root_of
 from ..errors import VidmemError, fetch_command
 from ..generation.elsewhere import list_made, stray_files
+from ..prompts.negatives import prompts_of_grammar
 from ..prompts.prompt_lists import load_prompt_list
-from .needs import Need, correction, file_size, in_words
+from ..scoring.labels import listed_labels
+from .needs import Need, correction, in_words
 
 LOOKED_FOR = 200  # listed files of a source that are looked for
 FOUND_FILES = 10_000  # files in its folder that are looked up in its list, if none of the listed files was found
@@ -58,7 +60,10 @@ def _lists(config: Config) -> dict[str, tuple[str, Callable[[str], str]]]:
     """For each path of a list: the config keys that name it, and a function that describes the list if it is there."""
 
     def prompts(columns: Mapping[str, str]) -> Callable[[str], str]:
-        return lambda path: f"{len(load_prompt_list(path, columns).table):,} prompts"
+        return lambda path: f"{_count_of_prompts(path, columns):,} prompts"
+
+    def sentences(path: str) -> str:
+        return f"{len(prompts_of_grammar(path, config['detection']['negatives']['count'], config['seed'])):,} sentences"
 
     named = {
         f"models.{name}.prompts.file": (model["prompts"]["file"], prompts(model["prompts"]["columns"]))
@@ -67,8 +72,8 @@ def _lists(config: Config) -> dict[str, tuple[str, Callable[[str], str]]]:
     }
     negatives = config["detection"]["negatives"]["file"]
     grammar = negatives and Path(negatives).suffix in (".yaml", ".yml")
-    named["detection.negatives.file"] = (negatives, file_size if grammar else prompts({}))
-    named["labels.file"] = (config["labels"]["file"], file_size)
+    named["detection.negatives.file"] = (negatives, sentences if grammar else prompts({}))
+    named["labels.file"] = (config["labels"]["file"], lambda path: f"{len(listed_labels(path)):,} labels")
     for entry in config["curation"]["lists"]:
         named[f"curation.lists.{entry['name']}"] = (entry["path"], prompts(entry["columns"]))
     found: dict[str, tuple[str, Callable[[str], str]]] = {}
@@ -76,6 +81,13 @@ def _lists(config: Config) -> dict[str, tuple[str, Callable[[str], str]]]:
         if path:
             found[path] = (f"{found[path][0]}, {key}" if path in found else key, check)
     return found
+
+
+def _count_of_prompts(path: str, columns: Mapping[str, str]) -> int:
+    count = len(load_prompt_list(path, columns).table)
+    if not count:
+        raise VidmemError("at least one prompt", "none", path)
+    return count
 
 
 def _list(config: Config, path: str, keys: str, check: Callable[[str], str]) -> Need:

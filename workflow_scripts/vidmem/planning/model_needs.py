@@ -28,6 +28,7 @@ from ..models.signatures import call_of, check_arguments
 from ..models.weights import WEIGHTS
 from .estimate import DOWNLOADS, size_of
 from .machine_needs import gpu_memory
+from .model_sizes import check_saved_size
 from .needs import Need, file_size, in_words
 from .published_sizes import PUBLISHED, Known
 from .workload import Span
@@ -198,6 +199,13 @@ def setting_needs(config: Config, models: Mapping[str, Config]) -> list[Need]:
         except VidmemError as error:
             key = f"{kind}.{name}.arguments"
             rows.append(Need("Models", key, "missing", in_words(error, False), error.hint or f"correct config key {key}"))
+        if (folder := Path(model["path"])).is_dir() and kind == "models":
+            try:
+                check_saved_size(name, model, folder)
+            except VidmemError as error:
+                rows.append(
+                    Need("Models", f"{kind}.{name}.size", "missing", in_words(error, False), error.hint or "correct it")
+                )
     return rows
 
 

@@ -51,8 +51,11 @@ def prompts_of_grammar(path: Path | str, count: int, seed: int) -> list[str]:
 
 def _checked_grammar(grammar: object, where: str) -> tuple[list[str], dict[str, list[str]]]:
     """Templates and words of a grammar as text, after a check of its form."""
-    if not isinstance(grammar, dict) or set(grammar) != {"templates", "words"} or not grammar["templates"]:
+    if not isinstance(grammar, dict) or set(grammar) != {"templates", "words"}:
         raise VidmemError("the keys templates and words", sorted(grammar) if isinstance(grammar, dict) else grammar, where)
+    if not isinstance(grammar["templates"], list) or not grammar["templates"] or not isinstance(grammar["words"], dict):
+        got = f"templates: {type(grammar['templates']).__name__}, words: {type(grammar['words']).__name__}"
+        raise VidmemError("a list of templates, and words: a list for each name", got, where)
     templates, words = [str(template) for template in grammar["templates"]], grammar["words"]
     for template in templates:
         names = re.findall(r"\{(\w*)\}", template)

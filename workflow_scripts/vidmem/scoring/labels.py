@@ -33,18 +33,13 @@ def read_labels(path: Path | str, clips: Mapping[str, pd.DataFrame]) -> pd.DataF
         VidmemError: with the line of the file. The label or the kind is unknown. A clip is in no set or in several, or is not
             usable. A clip is compared with itself. The pair has a label already.
     """
-    listed = list(read_list(path, ("first", "second", "label"), ("kind",)))
-    names = _names(clips, {row[side].strip() for _, row in listed for side in ("first", "second")})
+    listed = listed_labels(path)
+    names = _names(clips, {name for _, *pair, _, _ in listed for name in pair})
     rows: list[tuple[str, str, bool, str, int]] = []
     seen: dict[tuple[str, str, str], int] = {}
-    for line, row in listed:
+    for line, one, other, label, kind in listed:
         where = f"{path}, line {line}"
-        label, kind = row["label"].strip().lower(), row.get("kind", "").strip().lower()
-        if label not in LABELS:
-            raise VidmemError(f"a label of {', '.join(LABELS)}", repr(row["label"]), where)
-        if kind not in KINDS:
-            raise VidmemError("a kind of content, motion, or none", repr(row["kind"]), where)
-        first, second = (_clip_of(row[side].strip(), names, where) for side in ("first", "second"))
+        first, second = (_clip_of(name, names, where) for name in (one, other))
         if first == second:
             raise VidmemError("two clips", f"{first} twice", where)
         for counted in KINDS[kind]:
@@ -53,9 +48,27 @@ def read_labels(path: Path | str, clips: Mapping[str, pd.DataFrame]) -> pd.DataF
                 raise VidmemError("one label for each pair and kind", f"one in line {seen[pair]}, too", where)
             seen[pair] = line
             rows.append((first, second, LABELS[label], counted, line))
+    return pd.DataFrame(rows, columns=["first", "second", "label", "kind", "line"])
+
+
+def listed_labels(path: Path | str) -> list[tuple[int, str, str, str, str]]:
+    """Rows of a file of labels: line, names of both clips, label and kind. Whether the clips exist is not checked.
+
+    Raises:
+        VidmemError: with the line of the file. The label or the kind is unknown, or there are no rows.
+    """
+    rows = []
+    for line, row in read_list(path, ("first", "second", "label"), ("kind",)):
+        where = f"{path}, line {line}"
+        label, kind = row["label"].strip().lower(), row.get("kind", "").strip().lower()
+        if label not in LABELS:
+            raise VidmemError(f"a label of {', '.join(LABELS)}", repr(row["label"]), where)
+        if kind not in KINDS:
+            raise VidmemError("a kind of content, motion, or none", repr(row["kind"]), where)
+        rows.append((line, row["first"].strip(), row["second"].strip(), label, kind))
     if not rows:
         raise VidmemError("at least one labelled pair", "none", str(path))
-    return pd.DataFrame(rows, columns=["first", "second", "label", "kind", "line"])
+    return rows
 
 
 def _names(clips: Mapping[str, pd.DataFrame], wanted: set[str]) -> dict[str, list[tuple[str, str, str]]]:
