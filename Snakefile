@@ -87,6 +87,7 @@ onstart:
 onsuccess:
     end_display()
     print(closing_message(set(workflow.dag_settings.targets)))
+    check_compared(set(workflow.dag_settings.targets))
 
 
 onerror:

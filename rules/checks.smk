@@ -244,6 +244,8 @@ def show_run():
     files = {rule.name: Path(rule.snakefile) for rule in workflow.rules}
     stages = {name: file.stem for name, file in files.items() if file.suffix == ".smk"}
     display = RunDisplay(before, times, stages, screen_on(before.stream))
+    if set(workflow.dag_settings.targets) in ({"preflight"}, {"gate"}):
+        display.held = []  # the page says why it fails
     logger.removeHandler(before)
     logger.addHandler(display)
     displays.append(display)
@@ -265,6 +267,8 @@ def end_display():
     """End the display of the run. Return what to tell a user who stopped it; '' for another end."""
     for display in displays:
         display.close()
+        if display.held and display.failed - set(workflow.dag_settings.targets):  # a job that the page waits for
+            print("\n".join(display.held))
     if not any(display.interrupted for display in displays):
         return ""
     again = shlex.join(["snakemake", *sys.argv[1:]])
@@ -279,10 +283,31 @@ def page_of(targets):
     """Page of a preflight, a gate or a look-up, printed after the messages of Snakemake; '' for other targets."""
     (name,) = targets if len(targets) == 1 else ("",)
     page = Path(audit.root) / f"{name}.txt"
-    if name not in PAGES or not page.exists():
+    stale = any(display.failed - {name} for display in displays)
+    if name not in PAGES or stale or not page.exists():
         return ""
     beside = PAGES[name]
     return f"\n{page.read_text()}\nThe same as {beside[0]}: {page.with_suffix(beside[1])}"
+
+
+def nothing_compared(verdict):
+    """Why an audit compared nothing at all; '' if some model was compared."""
+    why = []
+    for name, model in verdict["models"].items():
+        if not model["training"]["n_compared"]:
+            why.append(f"{name}: no training clip could be read")
+        elif model["n_failed"] >= model["n_prompts"]:
+            why.append(f"{name}: no prompt gave a clip")
+    return "; ".join(why) if len(why) == len(verdict["models"]) else ""
+
+
+def check_compared(targets):
+    """End a run with an error if its audit compared nothing: a pipeline must not take it for a result."""
+    verdict = Path(audit.root, "verdict.json")
+    if not targets or "all" in targets:
+        why = nothing_compared(json.loads(verdict.read_text(encoding="utf-8"))) if verdict.exists() else ""
+        if why:
+            raise WorkflowError(f"The audit has nothing to compare.\n{why}")
 
 
 def closing_message(targets):
@@ -294,10 +319,11 @@ def closing_message(targets):
         return ""
     left_out = [f"  left out {audit.root}/tables/not_done.csv  (models generated elsewhere: detection, inversion)"]
     verdict = json.loads(Path(audit.root, "verdict.json").read_text(encoding="utf-8"))
+    why = nothing_compared(verdict)
     return "\n".join(
         [
             "",
-            f"The audit '{audit.run}' is complete.",
+            f"The audit '{audit.run}' " + (f"has nothing to compare. {why}" if why else "is complete."),
             f"  tables   {audit.root}/tables/     (CSV, Markdown, LaTeX)",
             f"  figures  {audit.root}/figures/    (PNG, SVG)",
             f"  prompts  {audit.root}/prompts/    (captions by how prone they are to trigger memorization: Parquet and a card)",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
 from workflow_helpers import SMOKE, changed
 
@@ -94,3 +95,64 @@ def test_a_verdict_of_another_threshold_is_refused(finished, run):
     assert result.returncode == 1
     assert "threshold" in result.text
     assert not (finished / "results/smoke/gate.txt").exists()
+
+
+def test_an_audit_that_compared_nothing_ends_with_an_error_after_all_that_could_be_said(finished, run):
+    path = finished / "results/smoke/verdict.json"
+    verdict = json.loads(path.read_text())
+    for model in verdict["models"].values():
+        model["training"]["n_compared"] = 0
+    path.write_text(json.dumps(verdict))
+    (finished / "results/smoke/report.html").unlink()
+    result = run(finished, "--cores", "2", *SMOKE, check=False)
+    assert result.returncode == 1
+    assert "has nothing to compare. tiny-text: no training clip could be read" in result.text
+    assert "is complete" not in result.text
+    assert (finished / "results/smoke/report.html").exists()
+
+
+def test_a_preflight_that_finds_something_ends_with_its_page(finished, run):
+    config = finished / "typo.yaml"
+    text = (finished / "tests/config/smoke.yaml").read_text()
+    config.write_text(text.replace("    samples: 1\n", "    samples: 1\n    arguments: {gidance: 3}\n", 1))
+    result = run(finished, "--cores", "1", "--configfile", "typo.yaml", "--", "preflight", check=False)
+    assert result.returncode == 1
+    assert "gidance" in result.text
+    assert not any(word in result.text for word in ("RuleException", "CalledProcessError", "Error in rule"))
+    assert result.stdout.rstrip().splitlines()[-1].startswith("The same as JSON:")
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    ("    arguments: {gidance: 3}", "gidance"), ("    dtype: float16", "bfloat16 or float32 on a CPU"),
+    ("    size: [30, 32]", "multiples of 4"),
+])  # fmt: skip
+def test_what_a_model_does_not_take_is_told_before_the_first_job(project, run, change, words):
+    folder = project()
+    config = yaml.safe_load((folder / "tests/config/smoke.yaml").read_text())
+    config["models"]["tiny-text"] |= yaml.safe_load(change)
+    (folder / "changed.yaml").write_text(yaml.safe_dump(config))
+    result = run(folder, "--cores", "2", "--configfile", "changed.yaml", check=False)
+    assert result.returncode == 1
+    assert words in result.text
+    assert "models.tiny-text." in result.text
+    assert not (folder / "results/smoke/data").exists()
+
+
+@pytest.mark.parametrize(("name", "text", "words"), [
+    ("negatives.yaml", "templates: ['a {b}']\nwords: [b]", "a list for each name"), ("negatives.yaml", "a: [", "a file in YAML"),
+    ("negatives.csv", "words\na\n", "prompt"), ("labels.csv", "first,second,label\na,b,maybe\n", "a label of"),
+])  # fmt: skip
+def test_a_list_that_cannot_be_read_is_told_before_the_first_job(project, run, name, text, words):
+    folder = project()
+    (folder / name).write_text(text)
+    config = yaml.safe_load((folder / "tests/config/smoke.yaml").read_text())
+    if name.startswith("labels"):
+        config["labels"] = {"file": name}
+    else:
+        config["detection"]["negatives"] = {"file": name, "count": 2}
+    (folder / "changed.yaml").write_text(yaml.safe_dump(config))
+    result = run(folder, "--cores", "2", "--configfile", "changed.yaml", check=False)
+    assert result.returncode == 1
+    assert words in result.text
+    assert name in result.text
+    assert not (folder / "results/smoke/data").exists()

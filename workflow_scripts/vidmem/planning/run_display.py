@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from types import FrameType
-from typing import Any, NamedTuple, Protocol, TextIO
+from typing import Any, NamedTuple, Protocol, TextIO, cast
 
 import psutil
 
@@ -88,6 +88,11 @@ class RunDisplay(logging.Handler):
         stages: rule -> stage, of the rules that do some work.
         screen_of: makes the screen.
         clock: seconds that never go back.
+
+    Attributes:
+        interrupted: whether the user stopped the run. Whatever fails from then on fails because of that, and is not shown.
+        failed: rules whose jobs failed.
+        held: messages that wait, because a page at the end may say more; None if messages are shown at once.
     """
 
     def __init__(
@@ -95,7 +100,7 @@ class RunDisplay(logging.Handler):
         clock: Callable[[], float] = time.monotonic,
     ):  # fmt: skip
         super().__init__()
-        self.interrupted = False  # by the user; whatever fails from then on fails because of that, and is not shown
+        self.interrupted, self.failed, self.held = False, set[str](), cast("list[str] | None", None)
         self._before, self._times, self._stages, self._clock = before, times, stages, clock
         self._screen = screen_of(self.view)
 
@@ -110,9 +115,16 @@ class RunDisplay(logging.Handler):
             self._finish(about["job_id"])
         elif event == "job_error":
             self._times.running.pop(about["jobid"], None)
-            self._screen.say(self._before.format(record))
+            self.failed.add(about["rule_name"])
+            self._say(self._before.format(record))
         elif event not in SILENT and not record.getMessage().startswith(REPEATED) and self._before.filter(record):
-            self._screen.say(self._before.format(record))
+            self._say(self._before.format(record))
+
+    def _say(self, text: str) -> None:
+        if self.held is None:
+            self._screen.say(text)
+        else:
+            self.held.append(text)
 
     def _job(self, about: Mapping[str, Any]) -> Job:
         words = " ".join(str(value) for name, value in about["wildcards"].items() if name != "run")
