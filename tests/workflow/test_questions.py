@@ -139,7 +139,8 @@ def test_what_a_model_does_not_take_is_told_before_the_first_job(project, run, c
 
 
 @pytest.mark.parametrize(("name", "text", "words"), [
-    ("negatives.yaml", "templates: ['a {b}']\nwords: [b]", "a list for each name"), ("negatives.yaml", "a: [", "a file in YAML"),
+    ("negatives.yaml", "templates: ['a {b}']\nwords: [b]", "a list for each name"),
+    ("negatives.yaml", "a: [", "a file in YAML"),
     ("negatives.csv", "words\na\n", "prompt"), ("labels.csv", "first,second,label\na,b,maybe\n", "a label of"),
 ])  # fmt: skip
 def test_a_list_that_cannot_be_read_is_told_before_the_first_job(project, run, name, text, words):
