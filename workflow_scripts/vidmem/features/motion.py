@@ -145,7 +145,7 @@ def ofs_windows(first: np.ndarray, second: np.ndarray, k: int, cosine: str) -> n
     return window_scores(normalise_flows(first, cosine) @ normalise_flows(second, cosine).T, k)
 
 
-def ofs_k(first: np.ndarray, second: np.ndarray, k: int = 3, cosine: str = "pixel", pairing: str = "max") -> WindowMatch:
+def ofs_k(first: np.ndarray, second: np.ndarray, k: int = 3, cosine: str = "field", pairing: str = "max") -> WindowMatch:
     """Optical flow similarity of two clips over windows of k frame pairs.
 
     OFS-k(y, x) = max over i, j of (1/k) sum over m < k of cos(F^y_{i+m}, F^x_{j+m}); 'aligned' keeps i = j.
@@ -153,7 +153,7 @@ def ofs_k(first: np.ndarray, second: np.ndarray, k: int = 3, cosine: str = "pixe
     Args:
         first, second: float [P, 2, h, w] and [Q, 2, h, w] on one grid.
         k: frame pairs in a window, at least 1.
-        cosine: see normalise_flows.
+        cosine: see normalise_flows; by default that of the audit, of whole fields.
         pairing: 'max' over all pairs of windows, or 'aligned'.
 
     Returns:
