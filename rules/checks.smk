@@ -4,6 +4,7 @@ A dry run, or a run with nothing to be done, calls check_index only. So it chang
 """
 
 import contextlib
+import functools
 import importlib.util
 import json
 import shlex
@@ -249,9 +250,10 @@ def show_run():
     logger.removeHandler(before)
     logger.addHandler(display)
     displays.append(display)
-    if workflow.local_exec and threading.current_thread() is threading.main_thread():
-        shell.prefix(IGNORE_INTERRUPT)
-        signal.signal(signal.SIGINT, display.interrupt)
+    if threading.current_thread() is threading.main_thread():
+        if workflow.local_exec:
+            shell.prefix(IGNORE_INTERRUPT)
+        signal.signal(signal.SIGINT, functools.partial(display.interrupt, local=workflow.local_exec))
 
 
 def estimate_times(times, jobs, to_do):

@@ -153,10 +153,15 @@ class RunDisplay(logging.Handler):
         more = [f"and {len(jobs) - SHOWN} more"] if len(jobs) > SHOWN else []
         return View(self._times.done.total() / max(1, sum(self._times.to_do.values())), self.head(), told + more)
 
-    def interrupt(self, number: int, frame: FrameType | None) -> None:
-        """Handler of the signal that Ctrl-C sends: end the jobs on this machine, which ignore the signal, and then the run."""
+    def interrupt(self, number: int, frame: FrameType | None, local: bool = True) -> None:
+        """Handler of the signal that Ctrl-C sends: end the jobs on this machine, which ignore the signal, and then the run.
+
+        Args:
+            local: whether the jobs run here. Snakemake itself ends those of a cluster.
+        """
         self.interrupted = True
-        threading.Thread(target=end_jobs, daemon=True).start()
+        if local:
+            threading.Thread(target=end_jobs, daemon=True).start()
         signal.default_int_handler(number, frame)
 
     def close(self) -> None:
