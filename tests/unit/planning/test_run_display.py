@@ -142,6 +142,15 @@ def test_running_jobs_are_told_when_nothing_ends_for_long():
     assert [line.strip() for line in told[1:]] == ["score: score  7 s", "score: other  2 s"]
 
 
+def test_messages_wait_where_a_page_at_the_end_says_more(shown):
+    display, _, _, stream = shown
+    display.held = []
+    display.emit(record(LogEvent.JOB_ERROR, "it broke", logging.ERROR, jobid=2, rule_name="preflight"))
+    display.emit(record(None, "and so did that", logging.WARNING))
+    assert (stream.getvalue(), display.failed) == ("", {"preflight"})
+    assert display.held == ["<it broke>", "<and so did that>"]
+
+
 def test_after_ctrl_c_nothing_more_is_said(shown, monkeypatch):
     display, _, _, stream = shown
     monkeypatch.setattr("vidmem.planning.run_display.end_jobs", lambda: None)

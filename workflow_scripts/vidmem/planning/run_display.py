@@ -115,7 +115,7 @@ class RunDisplay(logging.Handler):
             self._finish(about["job_id"])
         elif event == "job_error":
             self._times.running.pop(about["jobid"], None)
-            self.failed.add(about["rule_name"])
+            self.failed.add(about.get("rule_name", ""))
             self._say(self._before.format(record))
         elif event not in SILENT and not record.getMessage().startswith(REPEATED) and self._before.filter(record):
             self._say(self._before.format(record))
