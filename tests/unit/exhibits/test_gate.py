@@ -104,14 +104,14 @@ def test_shares_are_of_the_prompts_in_both_audits():
     row = rows(now, before).loc["content"]
     assert row[["before", "now", "n"]].tolist() == [1 / 39, 2 / 39, 39]
     assert (row["new"], row["gone"]) == ("p38 p39", "p01")
-    said = "Both shares are of the 39 prompts in both audits (40 before, 39 now)."
+    said = "both shares are of the 39 prompts in both audits (40 before, 39 now)"
     assert row["note"] == said
     assert f"\n      {said}\n" in gate_text(rows(now, before).reset_index())
 
 
 def test_too_few_prompts_in_both_audits_are_refused_by_name():
     few = verdict(["p01"], prompts=35)
-    refused(lambda: rows(few, verdict(FEW)), "90% of the prompts", "35 of 40; old only: p35, p36, p37", "prompts of model m")
+    refused(lambda: rows(few, verdict(FEW)), "90 % of the prompts", "35 of 40; old only: p35, p36, p37", "prompts of model m")
     refused(lambda: rows(verdict(FEW), few), "35 of 40; new only: p35, p36, p37", "gate.common")
     assert rows(few, verdict(FEW), common=35 / 40)["n"].tolist() == [35, 35]
     assert rows(verdict([], prompts=36), verdict([]))["n"].tolist() == [36, 36]  # nine tenths are enough
@@ -195,10 +195,12 @@ def test_verdicts_that_do_not_compare_are_refused_by_name():
     refused(lambda: check_comparable(now, other, 0.9), "one definition", "0.5 and 0.6", "content.threshold")
     other = copy.deepcopy(now)
     other["models"]["m"]["prompts"] = ["q"]
-    refused(lambda: check_comparable(now, other, 0.9), "90% of the prompts in both audits", "0 of 40", "old only: q", "model m")
+    refused(
+        lambda: check_comparable(now, other, 0.9), "90 % of the prompts in both audits", "0 of 40", "old only: q", "model m"
+    )
     other = verdict(FEW, name="n")
     assert paired_models(now, other) == {"m": "n"}
-    assert set(rows(now, other)["note"]) == {"Compared with model n."}
+    assert set(rows(now, other)["note"]) == {"compared with model n"}
     other["models"]["o"] = other["models"]["n"]
     refused(lambda: paired_models(now, other), "same name", "against")
 

@@ -124,11 +124,8 @@ def _lacking(verdict: Mapping[str, Any], model: Mapping[str, Any]) -> list[str]:
     listed, compared = model["training"]["n_clips"], model["training"]["n_compared"]
     rule = AnswerRule(verdict["answer"]["margin"], verdict["answer"]["missing"])
     found = lacking_parts({"ok": compared, "absent": listed - compared}, model["n_failed"], model["n_prompts"], rule)
-    return (
-        found
-        if model["prompted"]
-        else [sentence.replace(" prompts gave no clip", " clips were not made") for sentence in found]
-    )
+    unmade = " prompts gave no clip" if model["prompted"] else " clips were not made"
+    return [sentence.replace(" prompts gave no clip", unmade) for sentence in found]
 
 
 def _row(name: str, model: Mapping[str, Any], **cells: Any) -> dict:
@@ -173,30 +170,34 @@ def check_comparable(now: Mapping[str, Any], before: Mapping[str, Any], share: f
         )
     for mine, theirs in paired_models(now, before).items():
         one, other = now["models"][mine], before["models"][theirs]
-        for kind in KINDS:
-            for key in sorted({*one[kind]["definition"], *other[kind]["definition"]}):
-                values = [model[kind]["definition"].get(key) for model in (one, other)]
-                if values[0] != values[1]:
-                    where = f"against: {kind}.{key} of model {mine}"
-                    raise VidmemError(
-                        "one definition of memorised", f"{values[0]} and {values[1]}", where, "use one configuration"
-                    )
-        _check_prompts(mine, set(one["prompts"]), set(other["prompts"]), share)
+        _check_definitions(mine, one, other)
+        _check_prompts(mine, one, other, share)
         if lacking := _lacking(before, other):
             where = f"against: model {on_one_line(theirs)}"
             raise VidmemError("an older verdict of a whole audit", "; ".join(lacking), where, "audit the older model again")
 
 
-def _check_prompts(name: str, now: set[str], before: set[str], share: float) -> None:
+def _check_definitions(name: str, now: Mapping[str, Any], before: Mapping[str, Any]) -> None:
+    """Check that both audits call the same thing memorised."""
+    for kind in KINDS:
+        for key in sorted({*now[kind]["definition"], *before[kind]["definition"]}):
+            values = [model[kind]["definition"].get(key) for model in (now, before)]
+            if values[0] != values[1]:
+                got, where = f"{values[0]} and {values[1]}", f"against: {kind}.{key} of model {name}"
+                raise VidmemError("one definition of memorised", on_one_line(got), on_one_line(where), "use one configuration")
+
+
+def _check_prompts(name: str, now: Mapping[str, Any], before: Mapping[str, Any], share: float) -> None:
     """Check that most prompts are in both audits, because the shares that are compared are of these prompts."""
-    common, most = now & before, max(len(now), len(before))
+    mine, theirs = set(now["prompts"]), set(before["prompts"])
+    common, most = mine & theirs, max(len(mine), len(theirs))
     if common and len(common) / most >= share:
         return
-    named = {"new only": sorted(now - before), "old only": sorted(before - now)}
-    some = [f"{where}: {on_one_line(', '.join(ids[:NAMED]))}" for where, ids in named.items() if ids]
-    got = "; ".join([f"{len(common)} of {most}", *some])
+    named = {"new only": sorted(mine - theirs), "old only": sorted(theirs - mine)}
+    some = [f"{side}: {on_one_line(', '.join(ids[:NAMED]))}" for side, ids in named.items() if ids]
+    got, counted = "; ".join([f"{len(common)} of {most}", *some]), _counted(now)
     hint = "use the same prompts and seed, or lower gate.common"
-    raise VidmemError(f"{share:.0%} of the prompts in both audits", got, f"against: prompts of model {name}", hint)
+    raise VidmemError(f"{percent(share)} of the {counted} in both audits", got, f"against: {counted} of model {name}", hint)
 
 
 def compare_verdicts(
@@ -216,31 +217,30 @@ def compare_verdicts(
     pairs = paired_models(now, before)
     for mine, theirs in pairs.items():
         one, other = now["models"][mine], before["models"][theirs]
-        whole = [kind for kind in KINDS if one[kind]["share"] is not None and other[kind]["share"] is not None]
+        named = "" if mine == theirs else f"compared with model {on_one_line(theirs)}"
         for kind in KINDS:
-            if kind in whole:
-                cells = _compared(one, other, kind, section["margin"], level)
-            else:  # by motion no model of images has a share, before or now; this must not hold it back for ever
-                alike = one[kind]["share"] is None and other[kind]["share"] is None
-                cells = {"passes": bool(whole) and alike, "note": NOT_DEFINED + " in either verdict" * alike}
-            if mine != theirs:
-                cells["note"] = f"{cells['note']} Compared with model {on_one_line(theirs)}.".strip()
-            yield _row(mine, one, kind=kind, rule="against", **cells)
-    for name, verdict, passes, note in [
-        *((name, now, True, "new, compared with nothing") for name in now["models"] if name not in pairs),
-        *((name, before, False, "is not in the new verdict") for name in before["models"] if name not in pairs.values()),
-    ]:
-        yield _row(name, verdict["models"][name], rule="against", passes=passes, note=note)
+            cells = _compared(one, other, kind, section["margin"], level)
+            note = "; ".join(filter(None, (cells["note"], named)))
+            yield _row(mine, one, kind=kind, rule="against", **cells | {"note": note})
+    for name in [name for name in now["models"] if name not in pairs]:
+        yield _row(name, now["models"][name], rule="against", passes=True, note="new, compared with nothing")
+    for name in [name for name in before["models"] if name not in pairs.values()]:
+        yield _row(name, before["models"][name], rule="against", passes=False, note="is not in the new verdict")
 
 
 def _compared(one: Mapping[str, Any], other: Mapping[str, Any], kind: str, margin: float, level: float) -> dict:
     """Cells of a row for a model now and before. Both shares are of the prompts that both audits have."""
+    missing = {key: sum(model[key]["share"] is None for model in (one, other)) for key in KINDS}
+    if missing[kind] == 2 and not all(missing.values()):  # no model of images has motion; that must not hold it back for ever
+        return {"passes": True, "note": f"{NOT_DEFINED} in either verdict"}
+    if missing[kind]:
+        return {"passes": False, "note": NOT_DEFINED}
     common = set(one["prompts"]) & set(other["prompts"])
     new, gone = _turned(one, other, kind, common), _turned(other, one, kind, common)
     before, now = (len(set(model["replayed"][kind]) & common) / len(common) for model in (other, one))
     found, p = paired_difference(len(new), len(gone), len(common), level), mcnemar(len(new), len(gone))
     sizes = [len(set(model["prompts"])) for model in (other, one)]
-    note = f"Both shares are of the {len(common)} {_counted(one)} in both audits ({sizes[0]} before, {sizes[1]} now)."
+    note = f"both shares are of the {len(common)} {_counted(one)} in both audits ({sizes[0]} before, {sizes[1]} now)"
     return {
         "before": before, "now": now, "n": len(common), "new": " ".join(new), "gone": " ".join(gone), "p": p,
         "difference": found.value, "low": found.low, "high": found.high, "allowed": margin,
