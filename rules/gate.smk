@@ -1,7 +1,7 @@
 """Gate: does a model replay more than the model of another audit, or more than a limit?
 
 Takes: the verdict of this audit, and the verdict of another one (`--config against=PATH`).
-Makes: a table, and a page at the end of the run. It fails if a model is worse.
+Makes: a table, and a page at the end of the run. It fails if a model is worse, or if its audit saw too little.
 """
 
 
