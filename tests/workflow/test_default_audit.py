@@ -146,10 +146,14 @@ def test_the_answer_is_that_of_the_tables():
     assert [model["content"]["answer"] for model in verdict["models"].values()] == ["replays", "replays"]
     compared, *texts = verdict["summary"]
     assert compared.startswith("By content, Reference unconditional video is worse than Reference text-to-video by")
+    assert "percentage points (95 % interval " in compared
+    assert compared.endswith("of a prompt: Reference text-to-video 2, Reference unconditional video 1.")
     for (name, model), text in zip(verdict["models"].items(), texts, strict=True):
         row = shares.loc[name]
+        assert f"{percent(row['content_share'])} of {row['n_prompts']} {'prompts' if model['prompted'] else 'clips'}" in text
         for kind in ("content", "motion"):
             assert percent(row[f"{kind}_share"]) in text
+            assert f" replay {kind}, at up to {model[kind]['worst'][0]['score']:.2f}: " in text
             assert len(model["replayed"][kind]) == round(row[f"{kind}_share"] * row["n_prompts"])
         assert len(model["prompts"]) == row["n_prompts"]
     page = (ROOT / "results/default/report.html").read_text()

@@ -249,7 +249,7 @@ def test_verdict_quotes_the_caption_of_the_corpus_that_was_searched(tmp_path):
     ]
     table = pd.DataFrame(rows)
     table.to_csv(tmp_path / "table2.csv", index=False)
-    config = {"run": "r", "seed": 0, "answer": {"margin": 0.1, "missing": 0.1}}
+    config = {"run": "r", "seed": 0, "interval": {"level": 0.95}, "answer": {"margin": 0.1, "missing": 0.1}}
     config |= {"content": {"metric": "gsscd", "samples": "any"}, "motion": {"metric": "ofs_k", "samples": "every"}}
     config["models"] = {name: {"corpus": name, "path": "x", "kind": "video", "label": f"Model {name}"} for name in "ab"}
     left_out = [{"model": "a", "what": "inversion", "status": "not_defined", "reason": "generated elsewhere, n/a"}]
@@ -262,8 +262,11 @@ def test_verdict_quotes_the_caption_of_the_corpus_that_was_searched(tmp_path):
     assert [verdict["models"][name]["content"]["answer"] for name in "ab"] == ["replays", "inconclusive"]
     assert verdict["models"]["a"]["content"]["difference"]["low"] == 0.25  # both intervals are points here
     assert verdict["models"]["b"]["content"]["difference"] is None
-    assert verdict["summary"][0].startswith("By content, Model a and Model b cannot be told apart")
-    assert verdict["summary"][1].startswith("Model a: 50 % of 1 prompts replay training content (50 to 50 %)")
+    assert [verdict["models"][name]["content"]["tries"] for name in "ab"] == [1, 1]
+    assert verdict["summary"][0] == (
+        "Models of different corpora are not compared: their training clips and their floors differ."
+    )
+    assert verdict["summary"][1].startswith("Model a: 50 % of 1 prompts replay training content (95 % interval 50 to 50 %)")
     assert verdict["models"]["a"]["training"] == {"n_clips": 1, "n_compared": 1, "absent": {}}
     quoted = [verdict["models"][name]["content"]["worst"][0]["caption"] for name in "ab"]
     assert quoted == ["caption of a", "caption of b"]

@@ -23,7 +23,7 @@ from ..features.metrics import KINDS
 from ..features.statistics import Interval
 from ..generation.elsewhere import file_of
 from ..scoring.scores import VerdictRule, prompt_verdicts
-from .answers import Answer, AnswerRule, answer_of, comparison_of, floor_of_prompts, lacking_parts, summary_of
+from .answers import Answer, AnswerRule, Floor, answer_of, comparison_of, lacking_parts, summary_of
 from .gate import FORMAT
 from .tables import HELD_OUT
 
@@ -53,6 +53,7 @@ def audit_verdict(
     shares = pd.read_csv(table)
     models = {}
     computed_by: set[str] = set()
+    level = config["interval"]["level"]
     for name, path, own in zip(config["models"], scores, clips, strict=True):
         files = json.loads(Path(fingerprints[name]).read_text()) if name in fingerprints else None
         evidence = _evidence(name, shares, load_table(path), own, training, config)
@@ -61,7 +62,10 @@ def audit_verdict(
     return {
         "format": FORMAT,
         "run": config["run"],
-        "summary": [*comparison_of(list(models.values())), *(summary_of(model, model["label"]) for model in models.values())],
+        "summary": [
+            *comparison_of(list(models.values()), level),
+            *(summary_of(model, model["label"], level) for model in models.values()),
+        ],
         "answer": config["answer"],
         "models": models,
         "not_done": pd.read_csv(not_done, keep_default_na=False).to_dict("records"),
@@ -101,6 +105,12 @@ class _Evidence:
         chosen = self.training.loc[self.training["split"].isin(REFERENCE_SPLITS), "status"]
         return {str(status): int(count) for status, count in chosen.value_counts().sort_index().items()}
 
+    def tries(self, kind: str) -> int:
+        """Clips of a prompt of which any counts; 1 where all of them must."""
+        if self.config[kind]["samples"] != "any" or not len(self.clips):
+            return 1
+        return int(self.clips.groupby("prompt_id").size().max())
+
     def lacking(self) -> list[str]:
         """What is missing from the audit of the model, see lacking_parts."""
         failed, prompts = int(self.row["n_failed"]), int(self.row["n_prompts"])
@@ -121,6 +131,7 @@ def _model_verdict(name: str, own: _Evidence, files: dict | None) -> dict:
     settings, counts = own.config["models"][name], own.training_counts()
     return {
         "label": settings.get("label", name),
+        "corpus": settings["corpus"],
         "prompted": is_prompted(settings),
         "prompts": sorted(set(own.clips["prompt_id"])),
         "replayed": {kind: _replayed(own.config[kind], own.clips, own.scores) for kind in KINDS},
@@ -146,6 +157,7 @@ def _kind_verdict(kind: str, own: _Evidence) -> dict:
         "answer": answer.answer,
         "reason": answer.reason,
         "difference": difference,
+        "tries": own.tries(kind),
         "n_scored": int(own.row[f"{kind}_scored"]),
         **_shares(kind, own.row),
         "held_out": None if own.floor is None else {
@@ -192,11 +204,10 @@ def _replayed(section: dict, clips: pd.DataFrame, scores: pd.DataFrame) -> list[
 
 
 def _answer(kind: str, own: _Evidence) -> Answer:
-    """The share of a kind, read against that of real clips: of as many as a prompt has samples, if any of them counts."""
-    share, floor = _interval(kind, own.row), None if own.floor is None else _interval(kind, own.floor)
-    if floor is not None and own.config[kind]["samples"] == "any":
-        floor = floor_of_prompts(floor, int(own.clips.groupby("prompt_id").size().max()) if len(own.clips) else 1)
-    return answer_of(share, floor, own.lacking(), AnswerRule(**own.config["answer"]))
+    """The share of a kind, read against that of real clips."""
+    one = None if own.floor is None else _interval(kind, own.floor)
+    floor = None if one is None else Floor(one, own.tries(kind))
+    return answer_of(_interval(kind, own.row), floor, own.lacking(), AnswerRule(**own.config["answer"]))
 
 
 def _interval(kind: str, row: pd.Series) -> Interval | None:
