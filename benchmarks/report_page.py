@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "workflow_scripts"))
 
 from vidmem.base.clip_table import clip_row, clip_table
-from vidmem.exhibits.clip_rows import nearest_generated, times_replayed, training_rows
+from vidmem.exhibits.clip_rows import pair_scores, training_rows
 from vidmem.exhibits.findings import findings
 from vidmem.exhibits.report_page import chosen_pairs, clip_records, clips_of_models, render_page, sample_rows
 
@@ -104,9 +104,8 @@ def training_table(
     every = pd.concat([table.assign(model=model) for model, table in zip(models, scores, strict=True)], ignore_index=True)
     found = every.rename(columns={"clip_id": "query", "match": "reference", "value": "score"})
     made = pd.concat([table.assign(model=model) for model, table in zip(models, tables, strict=True)], ignore_index=True)
-    nearest = {kind: nearest_generated(found, every, metric) for kind, metric in METRICS.items()}
-    times = {kind: times_replayed(every, metric) for kind, metric in METRICS.items()}
-    return training_rows(training, made, nearest, dict.fromkeys(METRICS, 0.5), times)
+    pairs = {kind: pair_scores(found, every, metric) for kind, metric in METRICS.items()}
+    return training_rows(training, made, pairs, dict.fromkeys(METRICS, 0.5), {})
 
 
 def watch(path: Path) -> dict[str, float]:

@@ -219,6 +219,7 @@ rule index_clips:
 rule tabulate_clips:
     input:
         corpus=collect("results/{{run}}/data/corpus-{corpus}/shards-clips.json", corpus=audit.audited),
+        corpus_motion=collect("results/{{run}}/data/corpus-{corpus}/shards-motion.json", corpus=audit.audited),
         clips=collect("results/{{run}}/data/generated-{model}/shards-content.json", model=audit.models),
         scores=collect("results/{{run}}/scores/generated-{model}.parquet", model=audit.models),
         matches=collect(
@@ -242,6 +243,7 @@ rule tabulate_clips:
     params:
         models={name: config["models"][name]["corpus"] for name in audit.models},
         metrics={kind: config[kind]["metric"] for kind in ("content", "motion")},
+        motion=config["motion"],
         code=digest_of("tabulate_clips"),
     script:
         "../workflow_scripts/tabulate_clips.py"

@@ -109,8 +109,9 @@ MODEL = {
 
 def test_the_summary_says_shares_floor_answers_and_what_is_missing():
     assert summary_of(MODEL, "Reference", 0.95) == (
-        "Reference: 38 % of 96 prompts replay training content (95 % interval 28 to 47 %); 12 % replay its motion "
-        "(7.3 to 21 %; 73 have a motion score). Real clips it never saw: 0 of 18 by content, 2 of 18 by motion (14 have a motion score). "
+        "Reference: 38 % of 96 prompts replay training content (95 % interval 28 to 47 %); "
+        "12 % replay its motion (7.3 to 21 %; 73 have a motion score). "
+        "Real clips it never saw: 0 of 18 by content, 2 of 18 by motion (14 have a motion score). "
         "Content: replays. Motion: inconclusive. 2 prompts replay content, at up to 0.95: p-1 against training clip t-2."
     )
     model = copy.deepcopy(MODEL) | {"prompted": False, "n_failed": 4, "training": {"n_clips": 16, "n_compared": 6}}
