@@ -63,7 +63,7 @@ def made_verdict(models: list[str], prompts: int) -> dict:
     kind = {"definition": {"metric": "gsscd", "threshold": 0.5}, "answer": "replays", "reason": "made up", "share": 0.5,
             "low": 0.4, "high": 0.6, "n_scored": prompts, "held_out": None, "worst": []}  # fmt: skip
     model = {"prompted": True, "n_prompts": prompts, "n_failed": 0, "training": {"n_clips": 1, "n_compared": 1},
-             "content": kind, "motion": kind, "generated_sha256": "0" * 64,
+             "content": kind, "motion": kind, "replayed": {"content": [], "motion": []}, "generated_sha256": "0" * 64,
              "model": {"path": "made/up", "revision": None, "files": {}}}  # fmt: skip
     return {
         "run": "made", "summary": ["made up"], "answer": {"margin": 0.1, "missing": 0.1}, "not_done": [],
@@ -84,7 +84,7 @@ def make_page(prompts: int, count: int, clips: int) -> tuple[str, float]:
     rows = training_table(training, models, tables, scores)
     verdict, labels = made_verdict(models, prompts // count), {name: {"label": name, "prompted": True} for name in models}
     empty = {name: pd.DataFrame(columns=["model", "kind", "corpus", "n_prompts", "normalisation", "chosen_on", "data", "status",
-                                         "truth", "auc", "generations", "steps", "copies"])
+                                         "truth", "auc", "generations", "steps", "copies", "detector"])
              for name in ("shares", "calibration", "copies", "detection")}  # fmt: skip
     start = time.perf_counter()
     shown = sample_rows(models, tables, scores, METRICS)
@@ -92,7 +92,7 @@ def make_page(prompts: int, count: int, clips: int) -> tuple[str, float]:
     page = render_page({
         "verdict": verdict, "models": labels, "rows": shown, "videos": {}, "corpora": {}, "beside": False, "status": [],
         "counts": clips_of_models(shown, verdict), "training": clip_records(rows), "level": 0.95, "configuration": "",
-        "findings": findings(empty, rows, labels, METRICS), "pictures": {},
+        "findings": findings(empty, rows, labels, METRICS, {}), "pictures": {},
     })  # fmt: skip
     return page, time.perf_counter() - start
 

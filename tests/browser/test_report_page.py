@@ -16,15 +16,18 @@ KIND = {
     "share": 0.375, "low": 0.28, "high": 0.47, "n_scored": 96, "worst": [],
     "held_out": {"n": 18, "n_scored": 18, "share": 0.0, "low": 0.0, "high": 0.1},
 }  # fmt: skip
+BEST = {"generated": "g1", "training": "t1", "score": 0.774, "memorised": True}
 MODEL = {
+    "replayed": {"content": ["a"] * 36, "motion": ["a", "b", "c"]},
     "label": "Model <b>M</b>", "prompted": True, "n_prompts": 96, "n_ok": 96, "n_failed": 0,
     "training": {"n_clips": 8, "n_compared": 8, "absent": {}}, "content": KIND,
-    "motion": KIND | {"n_scored": 80, "held_out": KIND["held_out"] | {"n_scored": 14}},
+    "motion": KIND | {"n_scored": 80, "answer": "no evidence", "worst": [BEST],
+                      "held_out": KIND["held_out"] | {"n_scored": 14, "share": 1 / 18}},
     "generated_sha256": "0" * 64, "model": {"path": "a/b", "revision": None, "files": {HOSTILE: "3" * 64}},
 }  # fmt: skip
 VERDICT = {
     "run": "x", "summary": [f"By content: {HOSTILE}", "Model M", "Model N"], "answer": {"margin": 0.1, "missing": 0.1},
-    "models": {"m": MODEL, "n": MODEL},
+    "models": {"m": MODEL, "n": MODEL | {"prompted": False}},
     "not_done": [{"model": "m", "what": "inversion", "status": "not_defined", "reason": HOSTILE}],
     "provenance": {"vidmem": "0", "commit": None, "seed": 0, "computed_by": ["p"],
                    "config_sha256": "1" * 64, "corpus_sha256": "2" * 64},
@@ -36,6 +39,7 @@ PIXEL = bytes.fromhex("89504e470d0a1a0a0000000d494844520000000100000001080600000
 def clip(number):
     values = dict.fromkeys(COLUMNS, "") | {
         "clip_id": f"t{number}", "caption": HOSTILE if number == 3 else f"caption {number}", "file": f"films/{number}.mp4",
+        "start_s": 1.92 if number == 6 else 0.0,
         "source": "film" if number < 4 else "game", "copies": number, "answer": f"Answer on t{number}.",
         "content_times": number == 6, "motion_times": 0, "content_score": 0.9, "motion_score": np.nan, "content_threshold": 0.5,
     }  # fmt: skip
@@ -64,7 +68,10 @@ def video():
 def write_page(path, count, address, beside=False):
     """A page of `count` generated clips. `address` stores a file and gives its address."""
     rows, played = [row(number) for number in range(count)], video()
-    told = {part: [HOSTILE] for part in ("copied", "calibration", "copies", "detection", "mitigation", "inversion")}
+    told = {
+        part: [HOSTILE]
+        for part in ("copied", "calibration", "copies", "detection", "mitigation", "inversion", "lacking", "repeated")
+    }
     text = render_page({
         "verdict": VERDICT, "models": {name: {"label": f"Model {name}", "prompted": True} for name in "mn"}, "rows": rows,
         "training": clip_records(pd.DataFrame([clip(number) for number in range(8)])), "beside": beside, "level": 0.95,
@@ -72,7 +79,7 @@ def write_page(path, count, address, beside=False):
                    for place, one in enumerate(rows[:9])},
         "status": [{"set": "corpus-x", "source": HOSTILE, "split": "member", "status": "ok", "reason": "", "clips": 8}],
         "corpora": {"x": {"sources": [{"name": HOSTILE, "path": "films.csv", "revision": None}]}},
-        "counts": clips_of_models(rows, VERDICT), "findings": told | {"held_out": {"m": [HOSTILE], "n": []}},
+        "counts": clips_of_models(rows, VERDICT), "findings": told | {"held_out": {"m": [HOSTILE], "n": []}, "prompted": {"m": [HOSTILE]}},
         "configuration": HOSTILE, "pictures": {"scores": address("scores.png", PIXEL), "motion": address("motion.png", PIXEL)},
     })  # fmt: skip
     path.write_text(text, encoding="utf-8")
@@ -138,11 +145,30 @@ def test_hostile_captions_show_as_text(page):
 
 def test_the_head_compares_the_models_and_says_what_each_number_counts(page):
     text = page.inner_text("#answer")
-    assert "1 of 18" not in text
-    assert "Real clips it never saw: 0 of 18 (14 have a motion score)." in text
+    assert "Floor: 0 %, 0 of 18 real clips it never saw." in text
+    assert "Floor: 5.6 %, 1 of 18 real clips it never saw (14 have a motion score)." in text
+    assert "38 % of 96 prompts (95 % interval 28 % to 47 %)" in text
+    assert "Prompts that gave no clip: 0 of 96." in page.locator("#answer .card").first.inner_text()
+    assert "gave no clip" not in page.locator("#answer .card").nth(1).inner_text()
+    assert "It takes no prompt" in page.locator("#answer .card").nth(1).inner_text()
     assert "80 of the 96 prompts have a motion score." in text
-    assert "Model <b>M</b>: 60 clips of 96 prompts, 48 with a motion score." in page.inner_text("#prompts")
+    assert "Model <b>M</b>: 60 clips of 96 prompts. Model <b>M</b>: 60 clips without a prompt, 48 with a motion score." in page.inner_text("#prompts")
     assert VERDICT["summary"][1] not in page.inner_text("#answer .lead")
+
+
+def test_a_strong_match_by_motion_is_named_and_no_evidence_is_not_green(page):
+    text = page.locator("#answer .card").first.inner_text()
+    assert "3 of 96 prompts replay motion. Closest by motion: generated clip g1 against training clip t1, 0.77" in text
+    badge = page.locator("#answer .badge.no-evidence").first
+    assert badge.inner_text() == "No evidence beyond chance"
+    assert badge.evaluate("badge => getComputedStyle(badge).color") == page.evaluate("getComputedStyle(document.body).color")
+
+
+def test_without_javascript_the_page_says_what_is_missing(browser, page_file):
+    page = browser.new_page(java_script_enabled=False)
+    page.goto(page_file.as_uri())
+    assert "need JavaScript" in page.inner_text("noscript")
+    page.close()
 
 
 def test_words_are_explained_where_they_lead(page):
@@ -184,7 +210,7 @@ def test_scores_sources_and_what_a_prompt_describes_filter(page):
     page.fill("#by-motion", "0.1")
     assert page.inner_text("#found") == "9 of 120 generated clips"  # 0 and 10 have no motion score
     page.select_option("#by-source", "game")
-    assert set(cells(page, 6)) == {"t4\nfilms/4.mp4", "t5\nfilms/5.mp4", "t6\nfilms/6.mp4"}
+    assert set(cells(page, 6)) == {"t4\nfilms/4.mp4", "t5\nfilms/5.mp4", "t6\nfilms/6.mp4, from second 1.92"}
     page.select_option("#by-source", "")
     page.select_option("#by-split", "a held-out clip")
     assert cells(page, 2) == ["g8\nout/8.mp4"]
@@ -236,6 +262,8 @@ def test_videos_and_pictures_beside_the_page_show_from_disk(opened, tmp_path):
 def test_the_page_fits_a_phone_and_the_dark(opened, page_file):
     for scheme in ("light", "dark"):
         page = opened(page_file, viewport={"width": 360, "height": 740}, color_scheme=scheme)
+        assert page.locator("figure .wide[tabindex='0']").count() == 2
+        assert page.locator("figure .hint").first.is_visible()
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
         background = page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (background == "rgb(255, 255, 255)") == (scheme == "light")

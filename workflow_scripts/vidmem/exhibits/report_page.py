@@ -116,7 +116,7 @@ def clip_records(training: pd.DataFrame) -> list[dict[str, Any]]:
         training: table of training_rows.
     """
     about = [f"{kind}_{name}" for kind in KINDS for name in ("score", "threshold", "model", "generated", "times")]
-    shown = training[["clip_id", "source", "file", "caption", "copies", "answer", *about]]
+    shown = training[["clip_id", "source", "file", "start_s", "caption", "copies", "answer", *about]].round({"start_s": 3})
     return shown.astype(object).where(shown.notna(), None).to_dict("records")
 
 

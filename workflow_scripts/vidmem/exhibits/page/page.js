@@ -22,7 +22,8 @@
   const clipOf = new Map(data.clips.map((clip) => [clip.clip_id, clip]));
   const rowOf = new Map(data.rows.map((row) => [`${row.model}/${row.id}`, row]));
   const score = (match) => (match ? match.score.toFixed(3) : "n/a");
-  const fileOf = (id) => (clipOf.has(id) ? clipOf.get(id).file : "");
+  const placeOf = (clip) => (clip.file && clip.start_s ? `${clip.file}, from second ${clip.start_s}` : clip.file);
+  const fileOf = (id) => (clipOf.has(id) ? placeOf(clipOf.get(id)) : "");
   const named = (id, file) => (file ? `${id} (${file})` : id);
 
   const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
@@ -58,7 +59,7 @@
   const describe = (row, training, kinds, kind) => {
     const box = make(kind ? "article" : "div", undefined, kind), clip = clipOf.get(training) || {file: "", caption: "", copies: "unknown"};
     box.append(player(row.model, row.id, training), ...kinds.map((name) => make("p", words(row, name, training))));
-    box.append(make("p", `Training clip: ${named(training, clip.file)}, copies ${clip.copies}. ${clip.caption ? `Caption: ${clip.caption}` : "No caption."}`));
+    box.append(make("p", `Training clip: ${named(training, placeOf(clip))}, copies ${clip.copies}. ${clip.caption ? `Caption: ${clip.caption}` : "No caption."}`));
     box.append(make("p", `Generated clip: ${named(row.id, row.file)}, ${label(row.model)}. ${row.prompt ? `Prompt: ${row.prompt}` : "No prompt."}`));
     return box;
   };
@@ -190,7 +191,7 @@
     byId("clips-unprinted").textContent = found.length > PRINTED ? `${found.length - PRINTED} further clips are not printed.` : "";
     byId("clips").replaceChildren(...found.slice(0, shown).map((clip) => {
       const item = make("li");
-      item.append(make("strong", named(clip.clip_id, clip.file)), make("br"), clip.answer, make("br"));
+      item.append(make("strong", named(clip.clip_id, placeOf(clip))), make("br"), clip.answer, make("br"));
       item.append(make("span", [clip.caption, `copies ${clip.copies}`].filter(Boolean).join("; "), "quiet"));
       item.append(...KINDS.flatMap((kind) => nearest(clip, kind)));
       return item;
