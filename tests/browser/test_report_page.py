@@ -79,8 +79,9 @@ def write_page(path, count, address, beside=False):
                    for place, one in enumerate(rows[:9])},
         "status": [{"set": "corpus-x", "source": HOSTILE, "split": "member", "status": "ok", "reason": "", "clips": 8}],
         "corpora": {"x": {"sources": [{"name": HOSTILE, "path": "films.csv", "revision": None}]}},
-        "counts": clips_of_models(rows, VERDICT), "findings": told | {"held_out": {"m": [HOSTILE], "n": []}, "prompted": {"m": [HOSTILE]}},
-        "configuration": HOSTILE, "pictures": {"scores": address("scores.png", PIXEL), "motion": address("motion.png", PIXEL)},
+        "counts": clips_of_models(rows, VERDICT), "configuration": HOSTILE,
+        "findings": told | {"held_out": {"m": [HOSTILE], "n": []}, "prompted": {"m": [HOSTILE]}},
+        "pictures": {"scores": address("scores.png", PIXEL), "motion": address("motion.png", PIXEL)},
     })  # fmt: skip
     path.write_text(text, encoding="utf-8")
     return path
@@ -152,7 +153,10 @@ def test_the_head_compares_the_models_and_says_what_each_number_counts(page):
     assert "gave no clip" not in page.locator("#answer .card").nth(1).inner_text()
     assert "It takes no prompt" in page.locator("#answer .card").nth(1).inner_text()
     assert "80 of the 96 prompts have a motion score." in text
-    assert "Model <b>M</b>: 60 clips of 96 prompts. Model <b>M</b>: 60 clips without a prompt, 48 with a motion score." in page.inner_text("#prompts")
+    assert (
+        "Model <b>M</b>: 60 clips of 96 prompts. Model <b>M</b>: 60 clips without a prompt, 48 with a motion score."
+        in page.inner_text("#prompts")
+    )
     assert VERDICT["summary"][1] not in page.inner_text("#answer .lead")
 
 
@@ -257,6 +261,27 @@ def test_videos_and_pictures_beside_the_page_show_from_disk(opened, tmp_path):
     assert page.locator("figure img").first.evaluate("image => image.naturalWidth") == 1
     page.locator("#worst video").first.scroll_into_view_if_needed()
     assert plays(page, "#worst video")
+
+
+def test_a_video_that_does_not_play_shows_its_first_frame(opened, page_file):
+    page = opened(page_file, reduced_motion="reduce")
+    for _ in range(100):
+        if page.locator("#worst video").first.evaluate("video => video.readyState") >= 2:  # a frame is there
+            break
+        page.wait_for_timeout(100)
+    states = page.locator("#worst video").evaluate_all("videos => videos.map((video) => [video.paused, video.readyState >= 2])")
+    assert states[0] == [True, True]
+
+
+def test_words_of_a_cell_stay_whole(opened, page_file):
+    page = opened(page_file, viewport={"width": 1240, "height": 900})
+    code = page.locator("#about td code").first
+    page.evaluate("document.querySelector('#about td code').textContent = 'reference-unconditional'")
+    lines = code.evaluate("code => code.getClientRects().length")
+    height = code.evaluate("code => code.getBoundingClientRect().height")
+    assert lines <= 2
+    assert height < 60
+    assert page.locator("#table td .file wbr").count() > 50  # a path breaks after its slashes
 
 
 def test_the_page_fits_a_phone_and_the_dark(opened, page_file):

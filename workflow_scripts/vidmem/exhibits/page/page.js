@@ -149,7 +149,11 @@
     else if (place === ID) cell.append(act(row.id, "", () => openRow(row, "content")));
     else cell.textContent = value(row);
     const file = place === ID ? row.file : place === CLOSEST && matched(row) ? fileOf(matched(row).match) : "";
-    if (file) cell.append(make("span", file, "file"));
+    if (file) {
+      const shown = make("span", undefined, "file");
+      for (const part of file.split(/(?<=[/_])/)) shown.append(part, make("wbr"));  // a path breaks between its folders
+      cell.append(shown);
+    }
     return cell;
   };
   const show = () => {
