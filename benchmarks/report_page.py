@@ -84,7 +84,7 @@ def make_page(prompts: int, count: int, clips: int) -> tuple[str, float]:
     rows = training_table(training, models, tables, scores)
     verdict, labels = made_verdict(models, prompts // count), {name: {"label": name, "prompted": True} for name in models}
     empty = {name: pd.DataFrame(columns=["model", "kind", "corpus", "n_prompts", "normalisation", "chosen_on", "data", "status",
-                                         "truth", "auc", "generations", "steps", "copies", "detector"])
+                                         "truth", "auc", "generations", "steps", "copies", "detector", "reason"])
              for name in ("shares", "calibration", "copies", "detection")}  # fmt: skip
     start = time.perf_counter()
     shown = sample_rows(models, tables, scores, METRICS)
