@@ -1,6 +1,7 @@
 """Estimates against numbers counted by hand; what cannot be counted is said to be unknown."""
 
 import math
+import re
 
 import pandas as pd
 import pytest
@@ -10,6 +11,7 @@ from estimate_cases import RATES, UNKNOWN, changed, counted_work
 from vidmem.base.store import save_array, save_json
 from vidmem.config import complete_config
 from vidmem.planning.estimate import (
+    Cost,
     Estimate,
     Work,
     cost_rows,
@@ -223,3 +225,12 @@ def test_the_default_audit_is_counted_as_it_was_run(root, schema):
     assert sets["mitigated-motion"].clips == Span.of(8)
     assert (work.prompts["reference-text"], work.negatives) == (Span.of(96), Span.of(240))
     assert storage_rows(config, work)["content index"] == Span.of(442 * 2056)
+
+
+def test_what_takes_more_than_a_day_is_named():
+    costs = [Cost("invert_images", 4, 4, "", Span(3600, 200_000), True, (), ()),
+             Cost("generate_clips", 4, 4, "", Span(80_000, 86_000), True, (), ()),
+             Cost("probe_model", 1, 0, "", Span(0, 200_000), True, (), ()),
+             Cost("search_content", 1, 1, "", Span(0, math.inf), False, (), ("a",))]  # fmt: skip
+    text = estimate_text(Estimate("mine", "cuda", costs, {}, [], [], []))
+    assert re.findall("More than a day: .*", text) == ["More than a day: invert_images, 1 h to 56 h in 4 jobs"]

@@ -44,6 +44,7 @@ fixed: all figures, clips and logs together."""
 DOWNLOADS = {"sscd_int8": 28251299, "sscd_distilled": 3514854}
 """Sizes in bytes of weights; the sizes of other weights are not known."""
 
+DAY_S = 86_400
 TARGET = "all"
 """Rule whose job Snakemake counts although it does nothing."""
 
@@ -483,7 +484,9 @@ def estimate_text(estimate: Estimate) -> str:
         rows.append((name, str(jobs), str(to_do), duration(seconds), ""))
     lines += _aligned(rows)
     lines += ["", f"GPU hours  {hours(hours_of(costs, gpu=True))}", f"CPU hours  {hours(hours_of(costs, gpu=False))}"]
-    lines += ["(of jobs, each on its threads; the rates of rates.yaml are on one core a job)", ""]
+    lines += ["(of jobs, each on its threads; the rates of rates.yaml are on one core a job)"]
+    lines += [f"More than a day: {cost.rule}, {duration(cost.seconds)} in {cost.to_do} jobs" for cost in costs if _long(cost)]
+    lines += [""]
     lines += ["Storage under results/" + estimate.run]
     lines += _aligned([(f"  {kind}", size_of(span)) for kind, span in estimate.storage.items()])
     lines += _aligned([("  in all", size_of(total(estimate.storage)))])
@@ -496,6 +499,11 @@ def estimate_text(estimate: Estimate) -> str:
         lines += ["", "Not known", *(f"  {line}" for line in estimate.unknown)]
     sources = sorted({source for cost in costs for source in cost.sources})
     return "\n".join([*lines, "", "Rates", *(f"  {source}" for source in sources)])
+
+
+def _long(cost: Cost) -> bool:
+    """Whether the jobs of a rule that are still to do may take more than a day, by a rate that is known."""
+    return cost.to_do > 0 and DAY_S < cost.seconds.high < math.inf
 
 
 def hours_of(costs: Sequence[Cost], gpu: bool) -> Span:
