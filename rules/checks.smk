@@ -40,6 +40,17 @@ def check_index():
 check_index()
 
 
+def check_folder():
+    """Stop the planning if a file stands where the folder of the results must be. Snakemake itself would end in a traceback."""
+    for folder in (Path("results"), Path(audit.root)):
+        if workflow.is_main_process and folder.is_file():
+            error = VidmemError("a folder for results", "a file", str(folder), "move it, or change config key run")
+            raise WorkflowError(f"The results cannot be written.\n{error}")
+
+
+check_folder()
+
+
 def called_as(cores="1"):
     """Command line that calls this workflow for the results of this run, where the run was started.
 

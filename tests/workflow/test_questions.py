@@ -157,3 +157,12 @@ def test_a_list_that_cannot_be_read_is_told_before_the_first_job(project, run, n
     assert words in result.text
     assert name in result.text
     assert not (folder / "results/smoke/data").exists()
+
+
+def test_a_file_in_the_place_of_the_results_is_told(project, run):
+    folder = project()
+    (folder / "results/smoke").write_text("a note")
+    result = run(folder, "--cores", "1", *SMOKE, check=False)
+    assert result.returncode == 1
+    assert "Expected a folder for results\nGot a file\nWhere: results/smoke" in result.text
+    assert "Traceback" not in result.text

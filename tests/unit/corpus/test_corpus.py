@@ -231,6 +231,7 @@ def test_files_of_like_names_are_different_clips(tmp_path):
         ("path,crop\na.mp4,0 0 1\n", "x y width height"),
         ("path,crop\na.mp4,0 0 1 inf\n", "column crop"),
         ("path,copies\na.mp4,-1\n", ">= 0 in column copies"),
+        ("path,copies\na.mp4,1000000000000000000000\n", "at most 1,000,000,000 in column copies"),
         ("path;caption\na.mp4;red\n", "separate the cells by commas"),
         ("Path,Caption\na.mp4,red\n", "rename 'Path' to 'path', 'Caption' to 'caption'"),
         ("", "Got an empty file"),

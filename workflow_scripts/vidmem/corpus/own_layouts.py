@@ -19,6 +19,8 @@ from ..errors import VidmemError
 from .files import walk_folder
 from .item import HASHES, IMAGE_SUFFIXES, VIDEO_SUFFIXES, Item, make_item, readable, stem_of
 
+MOST_COPIES = 10**9
+"""Copies of a clip that a list may state: more is a slip of the pen, and no table could hold it."""
 COLUMNS = ("path", "caption", "copies", "split", "start_s", "crop", "url", "sha256", "md5", "bytes", "seconds")
 SPLITS = ("member", "heldout", "image")
 NO_FOOTAGE = "not one of"
@@ -97,6 +99,8 @@ def _row_item(source: dict, row: dict, where: str, path: str, identity: str = ""
     name = row["path"]
     (start,) = _numbers(row, "start_s", where, "a number of seconds >= 0") or (0.0,)
     (copies,) = _numbers(row, "copies", where, "a whole number >= 0", int) or (1,)
+    if copies > MOST_COPIES:
+        raise VidmemError(f"at most {MOST_COPIES:,} in column copies", copies, where)
     crop = _numbers(row, "crop", where, "four fractions 'x y width height'", count=4) or None
     split = row.get("split") or source["split"]
     if split not in SPLITS:

@@ -219,10 +219,14 @@ def digest_folder(path: str) -> str:
 
 
 def _read_json(path: Path) -> dict:
+    hint = "a damaged download? fetch it again"
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise VidmemError("JSON", str(error), str(path), "a damaged download? fetch it again") from error
+        raise VidmemError("JSON", str(error), str(path), hint) from error
+    if not isinstance(found, dict):
+        raise VidmemError("a JSON object", type(found).__name__, str(path), hint)
+    return found
 
 
 def model_files(path: Path) -> list[Path]:
