@@ -68,6 +68,9 @@ def test_cut_weights_are_told_from_whole_ones(audit, tmp_path):
     (tmp_path / "net/model_index.json").write_text("{")
     (found,) = audit("Models")
     assert (found.state, "JSON expected" in found.found) == ("missing", True)
+    (tmp_path / "net/model_index.json").write_text("[1]")
+    (found,) = audit("Models")
+    assert (found.state, "a JSON object expected, list" in found.found) == ("missing", True)
     assert [need.state for need in audit("Memory")] == ["unknown"]
 
 
