@@ -26,13 +26,14 @@ SHOWING = ("plot_galleries", "plot_motion_panel", "save_clips")
 
 
 def check_index():
-    """Stop the planning if FAISS does not know the configured index. Without FAISS here, the job that builds the index fails."""
-    if config["search"]["index"] == "Flat" or not workflow.is_main_process or not importlib.util.find_spec("faiss"):
+    """Stop the planning if FAISS does not know the configured index or its parameters. Without FAISS here, a job finds out."""
+    search, plain = config["search"], {"index": "Flat", "parameters": ""}
+    if search | plain == search or not workflow.is_main_process or not importlib.util.find_spec("faiss"):
         return
-    from vidmem.search.faiss_index import needs_training
+    from vidmem.search.faiss_index import check_factory
 
     try:
-        needs_training(512, config["search"]["index"])
+        check_factory(512, search["index"], search["parameters"])
     except VidmemError as error:
         raise WorkflowError(f"The configuration does not hold.\n{error}") from None
 

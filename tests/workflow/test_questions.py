@@ -166,3 +166,14 @@ def test_a_file_in_the_place_of_the_results_is_told(project, run):
     assert result.returncode == 1
     assert "Expected a folder for results\nGot a file\nWhere: results/smoke" in result.text
     assert "Traceback" not in result.text
+
+
+def test_search_parameters_that_an_index_does_not_take_are_told_in_the_plan(project, run):
+    folder = project()
+    config = yaml.safe_load((folder / "tests/config/smoke.yaml").read_text())
+    config["search"] = {"method": "index", "index": "IVF4,Flat", "parameters": "nporbe=64"}
+    (folder / "changed.yaml").write_text(yaml.safe_dump(config))
+    result = run(folder, "-n", "--cores", "1", "--configfile", "changed.yaml", check=False)
+    assert result.returncode == 1
+    assert "nporbe" in result.text
+    assert "search.parameters" in result.text

@@ -123,6 +123,18 @@ def needs_training(dimension: int, factory: str) -> bool:
         raise VidmemError("a factory string of FAISS", _said(factory, error), "search.index", hint) from error
 
 
+def check_factory(dimension: int, factory: str, parameters: str) -> None:
+    """Check an index of the configuration before anything is built.
+
+    Raises:
+        VidmemError: a factory string that FAISS does not know, or search parameters that such an index does not take.
+    """
+    import faiss
+
+    needs_training(dimension, factory)
+    set_parameters(faiss.index_factory(dimension, factory, faiss.METRIC_INNER_PRODUCT), parameters)
+
+
 def save_index(path: Path | str, index: faiss.Index) -> None:
     """Write an index with checksums. The file appears only when it is complete."""
     import faiss
