@@ -3,12 +3,13 @@
 A dry run, or a run with nothing to be done, calls check_index only. So it changes no file, not even a date.
 """
 
-import contextlib
 import functools
 import importlib.util
 import json
+import math
 import shlex
 import signal
+import subprocess
 import threading
 import time
 from collections import Counter
@@ -269,12 +270,13 @@ def show_run():
 
 
 def estimate_times(times, jobs, to_do):
-    """Estimate the seconds of the jobs of each rule. Lists of millions of clips take a while, so a run does not wait for it."""
-    from vidmem.planning.estimate import estimate_audit
-    from vidmem.planning.run_times import job_seconds
-
-    with contextlib.suppress(VidmemError):  # a list that cannot be read fails in its own job, which tells more
-        times.seconds = job_seconds(estimate_audit(config, jobs, to_do, Path("results")).costs)
+    """Estimate the seconds of the jobs of each rule, in a process of its own. Without an answer no time is promised."""
+    command, asked = [sys.executable, "-m", "vidmem.planning.run_estimate"], {"config": config, "jobs": jobs, "to_do": to_do}
+    environment = os.environ | {"PYTHONPATH": str(SCRIPTS)}
+    found = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, env=environment)
+    if found.returncode == 0:
+        told = json.loads(found.stdout).items()
+        times.seconds = {rule: math.inf if seconds is None else seconds for rule, seconds in told}
 
 
 def end_display():

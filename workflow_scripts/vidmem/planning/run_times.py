@@ -1,16 +1,17 @@
-"""How long a run will still take: estimated seconds of each job, corrected by what the finished jobs really took."""
+"""How long a run will still take: estimated seconds of each job, corrected by what the finished jobs really took.
+
+Standard library only: the process that schedules jobs reads it.
+"""
 
 from __future__ import annotations
 
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
-
-from .estimate import Cost
 
 PRIOR_S = 30.0
 """So many seconds of the run's own pace weigh as much as the estimate."""
@@ -29,11 +30,6 @@ class Job(NamedTuple):
     about: str
     log: str
     began: float
-
-
-def job_seconds(costs: Sequence[Cost]) -> dict[str, float]:
-    """Estimated seconds of one job of each rule; infinite where no rate is known."""
-    return {cost.rule: (cost.seconds.low + cost.seconds.high) / 2 / cost.jobs for cost in costs if cost.jobs}
 
 
 @dataclass
