@@ -240,6 +240,7 @@ def watch_cluster():
 
 
 displays = []  # the display of this run, if it has one
+FEW = 20  # so many jobs are done before an estimate of them would help anybody
 
 
 def show_run():
@@ -254,7 +255,8 @@ def show_run():
     counts = [Counter(job.rule.name for job in jobs) for jobs in (workflow.dag.jobs, workflow.dag.needrun_jobs())]
     lanes = workflow.resource_settings.cores or workflow.resource_settings.nodes or 1
     times = RunTimes(counts[1], lanes, time.monotonic())
-    threading.Thread(target=estimate_times, args=(times, *counts), daemon=True).start()
+    if counts[1].total() > FEW:
+        threading.Thread(target=estimate_times, args=(times, *counts), daemon=True).start()
     files = {rule.name: Path(rule.snakefile) for rule in workflow.rules}
     stages = {name: file.stem for name, file in files.items() if file.suffix == ".smk"}
     display = RunDisplay(before, times, stages, screen_on(before.stream))
