@@ -15,6 +15,7 @@ from vidmem.base.slurm import own_command
 from vidmem.base.strict_yaml import read_strictly
 from vidmem.config import complete_config, load_schema
 from vidmem.errors import VidmemError
+from vidmem.models.families.records import official_call
 
 # A task of a job array replaces its process by the process of its own job; vidmem/base/slurm.py says why.
 try:
@@ -36,7 +37,7 @@ try:
         read_strictly(file)
     # The dictionary is changed in place, because Snakemake passes this object to the scripts.
     schema = load_schema(Path(workflow.basedir) / "rules/schemas/config.schema.yaml", names)
-    completed = complete_config(config, schema, families)
+    completed = complete_config(config, schema, families, official_call)
     config.clear()
     config.update(completed)
 except VidmemError as error:

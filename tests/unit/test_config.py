@@ -8,7 +8,7 @@ import yaml
 
 from vidmem.config import check_pinned, check_there, complete_config, load_schema
 from vidmem.errors import VidmemError
-from vidmem.models.families.records import family_pipelines
+from vidmem.models.families.records import family_pipelines, official_call
 from vidmem.planning.registries import registered_names
 from workflow_helpers import ROOT
 
@@ -302,7 +302,7 @@ def called(config, schema, **model):
     given = deepcopy(config) | {"inversions": {}, "mitigations": {}}
     place = {"path": "reference_models/text-to-video", **model}
     given["models"] = {"m": {"kind": "diffusers", "corpus": "default", **(model if "checkpoint" in model else place)}}
-    made = complete_config(given, schema)["models"]["m"]
+    made = complete_config(given, schema, official_call=official_call)["models"]["m"]
     return made["steps"], made["guidance"], made["arguments"]
 
 

@@ -8,7 +8,7 @@ import importlib.util
 import json
 import math
 import re
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from types import MappingProxyType
@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from .errors import VidmemError
-from .models.families.records import official_call
 
 if TYPE_CHECKING:
     from jsonschema import ValidationError
@@ -79,13 +78,19 @@ def _with_names(schema: Any, names: Mapping[str, Sequence[str]]) -> Any:
 MOST_SAMPLE_SHARDS = 16
 
 
-def complete_config(config: Config, schema: Config, families: Mapping[str, str] = MappingProxyType({})) -> Config:
+def complete_config(
+    config: Config,
+    schema: Config,
+    families: Mapping[str, str] = MappingProxyType({}),
+    official_call: Callable[[Mapping[str, Any]], Config] = lambda model: {},
+) -> Config:
     """Check a configuration and fill in the schema's defaults.
 
     Args:
         config: as read from YAML; not changed.
         schema: closed JSON Schema.
         families: model family -> class name of its pipeline. Class names of pipelines are not checked if none are given.
+        official_call: keys of a model, and its arguments, as the official script of its family has them.
 
     Returns:
         A new configuration in which every key of the schema has a value.
@@ -107,7 +112,7 @@ def complete_config(config: Config, schema: Config, families: Mapping[str, str] 
     for model in completed["models"].values():
         if model["kind"] == "diffusers" and model["drop_frames"] is None:
             model["drop_frames"] = int(model["first_frame"] is not None)  # the model did not generate the frame it was given
-    _follow_families(completed, config)
+    _follow_families(completed, config, official_call)
     _follow_corpora(completed, config)
     _check_finite(completed, "")
     _place_checkpoints(completed, families)
@@ -116,7 +121,7 @@ def complete_config(config: Config, schema: Config, families: Mapping[str, str] 
     return completed
 
 
-def _follow_families(config: Config, given: Config) -> None:
+def _follow_families(config: Config, given: Config, official_call: Callable[[Mapping[str, Any]], Config]) -> None:
     """Call models of a family as its official script does, where the configuration does not say otherwise."""
     for name, model in config["models"].items():
         if model["kind"] == "diffusers":
