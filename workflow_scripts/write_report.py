@@ -43,9 +43,9 @@ def write_report(inputs, models: dict, corpora: dict, config: dict, page: str, f
     inversions = config["inversions"].items()
     inverted = {name: f"{about.get('label', name)} ({about['pipeline']}, {about['path']})" for name, about in inversions}
     text = report_page.render_page({
-        "verdict": verdict, "models": models, "rows": rows, "videos": videos, "corpora": corpora, "beside": bool(folder),
+        "verdict": verdict, "models": models, "rows": rows, "videos": videos, "beside": bool(folder),
         "counts": report_page.clips_of_models(rows, verdict), "training": report_page.clip_records(training),
-        "findings": findings(tables, training, models, metrics, inverted),
+        "findings": findings(tables, training, models, metrics, inverted), "corpora": config["corpora"],
         "status": pd.read_csv(inputs.status, keep_default_na=False).to_dict("records"),
         "level": config["interval"]["level"], "configuration": yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
         "pictures": {what: address(f"{what}.png", Path(path).read_bytes()) for what, path in pictures.items()},
